@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The front door. `make` prints what there is.
+
+BUILD	?= build
+SEED	?= 1
+export BUILD
+
+scripts	:= tools/qda/scripts
+harness	= $(BUILD)/cargo/release/qda-harness
+
+.DEFAULT_GOAL := help
+# The steps share directories; make's -j is for those within a step.
+.NOTPARALLEL:
+.PHONY: help setup kernel kernels guest guests harness demo test shell reference \
+	lint series clean distclean
+
+help:
+	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
+	@echo
+	@echo '  make demo [SEED=n]  run a calculation on the simulated DSP through the driver'
+	@echo '  make test           run every test; results in $(BUILD)/results/'
+	@echo '  make shell          a shell in the guest, with the driver loaded and the DSP running'
+	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
+	@echo '  make kernel         build the kernel with the driver'
+	@echo '  make lint           formatting, clippy, rustdoc, checkpatch, W=1, header checks'
+	@echo '  make series         the git series for the kernel: $(BUILD)/series/ (CHECK=1: build each commit)'
+	@echo '  make setup          install what is missing (all targets do it by themselves)'
+	@echo '  make clean          remove what was built'
+	@echo '  make distclean      remove $(BUILD)/ with everything that was fetched'
+	@echo
+	@echo 'Every target does its own set-up: as root on Debian 12 or 13 it installs what it'
+	@echo 'needs; else it says what is missing. It takes 9 GiB of disk, 4 GiB of memory, no KVM.'
+	@echo 'SUITES="a b" limits make test; KDIR=<tree> uses another Linux 7.3 tree (it is copied).'
+
+setup:
+	@$(scripts)/setup.sh
+
+kernel: setup
+	@$(scripts)/kernel.sh normal
+
+kernels: kernel
+	@$(scripts)/kernel.sh page64k
+
+guest: kernel
+	@$(scripts)/guest.sh normal
+
+guests: guest kernels
+	@$(scripts)/guest.sh page64k
+
+harness: setup
+	@$(scripts)/harness.sh
+
+demo: guest harness
+	@$(harness) demo --seed '$(SEED)'
+
+shell: guest harness
+	@$(harness) shell
+
+test: guests harness
+	@$(harness) test $(SUITES)
+
+reference: guest harness
+	@$(harness) test reference
+
+lint: kernel
+	@$(scripts)/lint.sh
+
+series: kernel
+	@$(scripts)/series.sh
+
+clean:
+	rm -rf '$(BUILD)'/kernel-* '$(BUILD)'/guest-* '$(BUILD)'/cargo '$(BUILD)'/results \
+		'$(BUILD)'/series '$(BUILD)'/run '$(BUILD)'/logs
+	rm -f '$(BUILD)'/stamps/kernel-* '$(BUILD)'/stamps/guest-*
+
+distclean:
+	rm -rf '$(BUILD)'

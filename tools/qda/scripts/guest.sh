@@ -1,0 +1,140 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: guest.sh <configuration>
+#
+# Makes the guest's file system, build/guest-<configuration>.cpio: busybox,
+# the kernel's modules, the test programs, the sample, and for the reference
+# run Debian's hexagonrpcd with its libraries. Run after kernel.sh.
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+. "$scripts/apt-root.sh"
+
+config=${1:?usage: guest.sh <configuration>}
+out=$(kout "$config")
+image=$build/guest-$config.cpio
+work=$build/guest-$config
+root=$work/root
+stamp=$stamps/guest-$config
+
+busybox=$build/downloads/busybox
+clients=$build/downloads/clients
+busybox_suites="trixie bookworm sid"
+client_suites="sid forky trixie"
+
+# fetch_deb <suites> <directory> <packages...>: downloads arm64 packages of the
+# first release that has them, and unpacks them there.
+fetch_deb() {
+	local suites=$1 dir=$2 suite deb
+	shift 2
+	command -v apt-get >/dev/null || return 1
+	for suite in $suites; do
+		apt_open "$suite" arm64 || continue
+		rm -rf "$dir" "$dir.deb"
+		apt_fetch "$suite" "$dir.deb" "$@" || continue
+		mkdir -p "$dir"
+		for deb in "$dir.deb"/*.deb; do
+			dpkg-deb -x "$deb" "$dir"
+			dpkg-deb -f "$deb" Package Version | paste -sd' ' |
+				sed 's/Package: //; s/Version: //' >>"$dir/versions"
+		done
+		rm -rf "$dir.deb"
+		return 0
+	done
+	return 1
+}
+
+get_busybox() {
+	[ -e "$busybox/versions" ] && return
+	say "fetching busybox for the guest"
+	fetch_deb "$busybox_suites" "$busybox" busybox-static ||
+		die "no arm64 package of busybox-static to be had in Debian ($busybox_suites)" \
+			"Put a static arm64 busybox at $busybox/busybox and its version into $busybox/versions."
+}
+
+get_clients() {
+	[ -e "$clients/versions" ] && return
+	say "fetching hexagonrpcd for the guest"
+	fetch_deb "$client_suites" "$clients" hexagonrpcd '^libhexagonrpc[0-9.]+$' libc6 ||
+		die "no arm64 package of hexagonrpcd to be had in Debian ($client_suites)" \
+			"Unpack hexagonrpcd, libhexagonrpc and libc6 of one Debian release into $clients" \
+			"and put their names and versions into $clients/versions."
+}
+
+# The programs that the project brings, static, against the kernel's own
+# headers.
+compile() {
+	local cc=${cross}gcc
+	local headers=$out/usr/include
+	# The cross compiler's own kernel headers are older: ours come first.
+	local flags="-static -O2 -g -Wall -Wextra -Werror"
+	local tests=$work/tests
+	mkdir -p "$work/bin" "$tests"
+	$cc $flags -isystem "$headers" -o "$work/bin/qda-run" "$qda/guest/qda-run.c"
+	make -s -C "$src/tools/testing/selftests/drivers/accel/qda" \
+		ARCH=arm64 CROSS_COMPILE=$cross LLVM= CC="$cc" LDFLAGS=-static \
+		KHDR_INCLUDES="-isystem $headers" top_srcdir="$src" OUTPUT="$tests" all
+	if [ -e "$qda/guest-tests/Makefile" ]; then
+		make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static \
+			KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all
+	fi
+	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
+		"$top/samples/accel/qda/qda_calculator.c"
+}
+
+# assemble: the tree of the guest's file system.
+assemble() {
+	local file
+	rm -rf "$root"
+	mkdir -p "$root"/{bin,dev,proc,sys,tmp,tests}
+	find "$busybox" -type f -name busybox -perm -u+x -exec cp {} "$root/bin/" \;
+	# The host can't run it and ask for its list: what the scripts use, and
+	# what one wants in a shell.
+	for file in sh ash mount umount mkdir cat echo ls tr sed grep awk dmesg \
+		sleep modprobe insmod rmmod lsmod poweroff setsid cttyhack wc head tail cut \
+		sort uniq test "[" timeout kill ps top vi less hexdump dd rm cp mv \
+		ln chmod date env find free id printf seq stat tee touch true \
+		false uname which xargs readlink basename dirname cmp md5sum; do
+		ln -s busybox "$root/bin/$file"
+	done
+	cp "$qda/guest/init" "$root/init"
+	chmod 755 "$root/init"
+	cp -r "$qda/guest/suites" "$root/suites"
+	cp "$work/bin/qda-run" "$root/bin/"
+	find "$work/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
+	"llvm-strip-$llvm" "$root"/tests/* "$root/bin/qda-run" 2>/dev/null || true
+	kmake "$out" -s INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
+	rm -f "$root"/lib/modules/*/{build,source}
+	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] || die "$out has no qda.ko"
+	if [ "$config" = normal ]; then
+		mkdir -p "$root/usr/lib"
+		find "$clients" -type f \( -name ld-linux-aarch64.so.1 -o -name libc.so.6 \
+			-o -name 'libhexagonrpc.so.*' \) -exec cp {} "$root/usr/lib/" \;
+		ln -s /usr/lib/ld-linux-aarch64.so.1 "$root/lib/ld-linux-aarch64.so.1"
+		cp "$clients/usr/libexec/hexagonrpc/hexagonrpcd" "$root/bin/"
+		cp "$clients/versions" "$root/versions"
+	fi
+}
+
+get_busybox
+[ "$config" != normal ] || get_clients
+digest=$({
+	cat "$stamps/kernel-$config"
+	hash_of "$qda/guest" "$qda/guest-tests" "$top/samples" "$scripts/guest.sh" \
+		"$top/tools/testing/selftests" "$busybox/versions"
+	cat "$clients/versions" 2>/dev/null || true
+} | sha256sum)
+if [ -e "$image" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$digest" ]; then
+	say "guest ($config): up to date"
+	exit 0
+fi
+rm -f "$stamp"
+compile >"$logs/guest-$config.log" 2>&1 || {
+	tail -n 40 "$logs/guest-$config.log" >&2
+	die "the guest's programs do not compile; the whole output is in $logs/guest-$config.log"
+}
+assemble
+(cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$image"
+printf '%s\n' "$digest" >"$stamp"
+say "guest ($config): $image, $(($(stat -c %s "$image") / 1048576)) MiB"

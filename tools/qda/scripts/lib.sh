@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Common ground of the scripts: paths, messages, and how the kernel's make is
+# called. To be sourced by bash scripts that have set -eu.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
+qda=$top/tools/qda
+scripts=$qda/scripts
+build=${BUILD:-$top/build}
+mkdir -p "$build"
+build=$(cd "$build" && pwd)
+stamps=$build/stamps
+logs=$build/logs
+
+# The kernel: the source with our files in it, and one output directory for
+# each configuration.
+src=$build/linux
+jobs=${JOBS:-$(nproc)}
+
+# The toolchain that the kernel is built with. A compiler of rustup that comes
+# first in PATH has no source of the core library that matches, therefore the
+# distribution's is named in full.
+llvm=${LLVM_VERSION:-19}
+rust_bin=${RUST_BIN:-/usr/bin}
+rust_min=1.85
+rust_tested=1.96
+bindgen_version=0.72.1
+bindgen=$build/tools/bin/bindgen
+cross=aarch64-linux-gnu-
+
+export CARGO_TARGET_DIR=$build/cargo
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+
+# Ends the script with a message: the first line says what went wrong, the
+# others what to do about it.
+die() {
+	printf 'error: %s\n' "$1" >&2
+	shift
+	[ $# -eq 0 ] || printf '       %s\n' "$@" >&2
+	exit 1
+}
+
+# kout <config>: the output directory of a kernel configuration.
+kout() { printf '%s/kernel-%s\n' "$build" "$1"; }
+
+# kmake <output directory> <arguments...>: make in the kernel's tree.
+#
+# PATH is cut down to the system's directories, so that no other compiler or
+# wrapper gets in; variables of an outer make are not passed on.
+kmake() {
+	local out=$1
+	shift
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u KCONFIG_CONFIG \
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+		LIBCLANG_PATH="/usr/lib/llvm-$llvm/lib" \
+		make -C "$src" O="$out" ARCH=arm64 LLVM="-$llvm" \
+		RUSTC="$rust_bin/rustc" RUSTDOC="$rust_bin/rustdoc" \
+		RUSTFMT="$rust_bin/rustfmt" \
+		CLIPPY_DRIVER="$rust_bin/clippy-driver" \
+		BINDGEN="$bindgen" "$@"
+}
+
+# progress <label> <log> <expected steps> <command...>: runs a long command
+# with its output in a log, showing a counter and the time.
+progress() { python3 "$scripts/progress.py" "$@"; }
+
+# hash_of <file or directory...>: one digest of the content.
+hash_of() {
+	find "$@" -type f -print0 2>/dev/null | sort -z |
+		xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1
+}
+
+# version_ge <a> <b>: whether version a is b or later.
+version_ge() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n1)" = "$2" ]; }
+
+mkdir -p "$stamps" "$logs"
