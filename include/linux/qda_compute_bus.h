@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _LINUX_QDA_COMPUTE_BUS_H
+#define _LINUX_QDA_COMPUTE_BUS_H
+
+#include <linux/types.h>
+
+struct bus_type;
+struct device;
+struct fwnode_handle;
+
+#ifdef CONFIG_DRM_ACCEL_QDA_COMPUTE_BUS
+extern const struct bus_type qda_compute_bus_type;
+
+struct device *qda_compute_bank_create(struct device *parent,
+				       struct fwnode_handle *fwnode,
+				       const char *name, u64 dma_mask);
+void qda_compute_bank_destroy(struct device *dev);
+void qda_compute_bank_flush_iotlb(struct device *dev);
+bool qda_compute_bank_is_translated(struct device *dev);
+bool qda_compute_bank_is_coherent(struct device *dev);
+#endif
+
+#endif /* _LINUX_QDA_COMPUTE_BUS_H */

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Context banks of Qualcomm compute DSPs.
+//!
+//! C header: [`include/linux/qda_compute_bus.h`](srctree/include/linux/qda_compute_bus.h)
+
+use crate::{
+    bindings,
+    device::{
+        property::FwNode,
+        Bound,
+        Device, //
+    },
+    dma::DmaMask,
+    error::from_err_ptr,
+    prelude::*, //
+};
+use core::ptr::NonNull;
+
+/// A context bank: the device that memory of a DSP is mapped for.
+///
+/// The device is bound as long as the [`Bank`] exists, and no longer. Thus no DMA mapping or
+/// allocation made for it may outlive the [`Bank`]: whoever makes one keeps an
+/// [`Arc<Bank>`](crate::sync::Arc) next to it, to be dropped after it. `CONFIG_DMA_API_DEBUG`
+/// reports what is left.
+///
+/// The [`Bank`] in turn must be dropped before a bank for the same node is made again, which fails
+/// otherwise: an IOMMU may not have two devices with one stream id. It should not, but may, outlive
+/// the DSP's device.
+///
+/// # Examples
+///
+/// ```no_run
+/// use kernel::{
+///     compute_bus::Bank,
+///     device::{
+///         Bound,
+///         Device, //
+///     },
+///     dma::DmaMask,
+///     str::CString,
+///     sync::Arc, //
+/// };
+///
+/// fn banks(dsp: &Device<Bound>) -> Result<KVec<Arc<Bank>>> {
+///     let node = dsp.fwnode().ok_or(ENODEV)?;
+///     let mut banks = KVec::new();
+///
+///     for child in node.children() {
+///         if !child.is_available() || !child.is_compatible(c"qcom,fastrpc-compute-cb") {
+///             continue;
+///         }
+///
+///         let sid = child.property_read::<u32>(c"reg").required_by(dsp)?;
+///         let name = CString::try_from_fmt(fmt!("{}:bank@{sid}", dsp.name()))?;
+///         let bank = Bank::new(dsp, &child, &name, DmaMask::new::<32>())?;
+///
+///         banks.push(Arc::new(bank, GFP_KERNEL)?, GFP_KERNEL)?;
+///     }
+///
+///     Ok(banks)
+/// }
+/// ```
+///
+/// # Invariants
+///
+/// The pointer is that of a device made by `qda_compute_bank_create`, which is bound, and which we
+/// have to destroy.
+pub struct Bank(NonNull<bindings::device>);
+
+// SAFETY: The driver core allows a device to be used and removed on any thread.
+unsafe impl Send for Bank {}
+// SAFETY: All methods are functions of the driver and IOMMU cores that are thread-safe.
+unsafe impl Sync for Bank {}
+
+impl Bank {
+    /// Makes a device for the bank that `node` describes, below `parent`, the DSP's device.
+    ///
+    /// `name` must be unique among all banks, not only those of this DSP. `mask` is what the DSP
+    /// can address through this bank.
+    ///
+    /// If `node` has no property `iommus`, then the DSP uses physical addresses.
+    ///
+    /// # Errors
+    ///
+    /// - [`EPROBE_DEFER`] if the bank's IOMMU is not there yet.
+    /// - [`EINVAL`] if the IOMMU does not translate for this bank: another device has the same
+    ///   stream id, or the kernel was started with `iommu.passthrough=1`. Also if `node` is not
+    ///   from a device tree.
+    /// - [`EEXIST`] if there is a bank with this name.
+    /// - [`EIO`] if `mask` is too narrow for the platform.
+    /// - [`ENOMEM`] if there is no memory.
+    pub fn new(parent: &Device<Bound>, node: &FwNode, name: &CStr, mask: DmaMask) -> Result<Self> {
+        // SAFETY: All pointers are valid, and the function takes its own references.
+        let dev = from_err_ptr(unsafe {
+            bindings::qda_compute_bank_create(
+                parent.as_raw(),
+                node.as_raw(),
+                name.as_char_ptr(),
+                mask.value(),
+            )
+        })?;
+
+        // INVARIANT: The device has just been made, for us, and is bound.
+        NonNull::new(dev).map(Self).ok_or(ENODEV)
+    }
+
+    /// Makes the IOMMU forget translations that are not in its page tables any more.
+    ///
+    /// Unmapping may leave this for later. To be called before memory that the DSP must not reach
+    /// any more, or the bank itself, is given to somebody else.
+    pub fn flush_iotlb(&self) {
+        // SAFETY: By the type invariant the pointer is that of a bank.
+        unsafe { bindings::qda_compute_bank_flush_iotlb(self.0.as_ptr()) };
+    }
+
+    /// Returns whether an IOMMU translates the addresses that the DSP uses through this bank.
+    pub fn is_translated(&self) -> bool {
+        // SAFETY: By the type invariant the pointer is that of a bank.
+        unsafe { bindings::qda_compute_bank_is_translated(self.0.as_ptr()) }
+    }
+
+    /// Returns whether the DSP sees the CPUs' caches through this bank.
+    pub fn is_coherent(&self) -> bool {
+        // SAFETY: By the type invariant the pointer is that of a bank.
+        unsafe { bindings::qda_compute_bank_is_coherent(self.0.as_ptr()) }
+    }
+}
+
+impl AsRef<Device<Bound>> for Bank {
+    fn as_ref(&self) -> &Device<Bound> {
+        // SAFETY: By the type invariant the device is valid and bound. It stays so until `self` is
+        // dropped: user space can't unbind it, as the driver has `suppress_bind_attrs` set.
+        unsafe { Device::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Bank {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the pointer is that of a bank that we have to destroy.
+        unsafe { bindings::qda_compute_bank_destroy(self.0.as_ptr()) };
+    }
+}
