@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mappings of shmem GEM objects for the DMA of devices other than the parent of the DRM device.
+//!
+//! [`Object::sg_table()`] maps an object for the parent device, once. Hardware with several DMA
+//! masters, each a device of its own behind its own IOMMU context, needs a mapping for each of
+//! them: a [`DmaMapping`].
+//!
+//! All calls into `dma_buf_*()` are made from functions that are neither generic nor inlined, so
+//! that they end up in the kernel crate and driver modules need not import the `DMA_BUF` namespace.
+//!
+//! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
+//! [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
+
+use super::Object;
+use crate::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    dma::DmaAddress,
+    drm::gem::{
+        BaseObject,
+        DriverObject, //
+    },
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+use core::ptr::{
+    self,
+    NonNull, //
+};
+
+const BIDIRECTIONAL: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
+
+/// A mapping of a shmem GEM object for bidirectional DMA by one device.
+///
+/// The object appears to the device as one contiguous range of DMA addresses. Pages that the object
+/// owns are pinned and mapped for the device. Where the object has been imported, the device is
+/// attached to the dma-buf and the mapping is made by the exporter.
+///
+/// `B` is what keeps the mapping device bound, typically the driver's representation of that
+/// device. It is released after the device's mapping is gone.
+///
+/// A mapping does not synchronise: CPU accesses to the object while it is mapped must be coherent
+/// with the device by other means (coherent DMA, or a write-combined CPU mapping).
+///
+/// Dropping a `DmaMapping` unmaps the object, which takes locks and may sleep. It must not be
+/// dropped in atomic context, and not while the device may still access the object.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     device::{
+///         Bound,
+///         Device, //
+///     },
+///     dma::DmaAddress,
+///     drm::gem::{
+///         shmem::{
+///             DmaMapping,
+///             Object, //
+///         },
+///         DriverObject, //
+///     },
+///     sync::{
+///         aref::ARef,
+///         Arc, //
+///     },
+/// };
+///
+/// fn map_for<T: DriverObject, B: AsRef<Device<Bound>>>(
+///     obj: &ARef<Object<T>>,
+///     bank: &Arc<B>,
+/// ) -> Result<(DmaMapping<T, B>, DmaAddress)> {
+///     let mapping = DmaMapping::new(obj.clone(), bank.clone())?;
+///     let address = mapping.dma_address();
+///
+///     Ok((mapping, address))
+/// }
+/// ```
+///
+/// # Invariants
+///
+/// `mapping` is a mapping of `obj` for the device that `owner` keeps bound.
+pub struct DmaMapping<T: DriverObject, B> {
+    // Fields are dropped in this order.
+    mapping: Mapping,
+    obj: ARef<Object<T>>,
+    owner: Arc<B>,
+}
+
+impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
+    /// Maps `obj` for the DMA of the device that `owner` stands for.
+    ///
+    /// The maximum segment size of the device should be set such that the IOMMU may map objects as
+    /// one range. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `EOPNOTSUPP` if the device does not see all of the object as one contiguous range, e.g.
+    ///   because the memory is scattered and the device has no IOMMU.
+    /// - `EINVAL` if the device has no DMA mask.
+    /// - `ENOMEM` if memory or DMA address space runs out.
+    /// - Any error that the DMA API, or the exporter of an imported object, returns.
+    pub fn new(obj: ARef<Object<T>>, owner: Arc<B>) -> Result<Self> {
+        let dev: &device::Device<Bound> = (*owner).as_ref();
+
+        // SAFETY:
+        // - `obj` is a valid shmem object by its type invariants, and outlives the mapping because
+        //   it is dropped after it.
+        // - `dev` borrows from the contents of `owner`, which are neither moved nor mutably
+        //   borrowed before `owner` is dropped, i.e. `dev` is valid, and bound, until after the
+        //   mapping has been dropped.
+        let mapping = unsafe { Mapping::new(obj.as_raw_shmem(), dev.as_raw(), obj.size()) }?;
+
+        // INVARIANT: `mapping` was just made from `obj` and `owner`.
+        Ok(Self {
+            mapping,
+            obj,
+            owner,
+        })
+    }
+
+    /// Returns the first DMA address of the object, as seen by the device.
+    #[inline]
+    pub fn dma_address(&self) -> DmaAddress {
+        self.mapping.address
+    }
+
+    /// Returns the number of bytes that are mapped, which is the size of the object.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.obj.size()
+    }
+
+    /// Returns the mapped object.
+    #[inline]
+    pub fn object(&self) -> &Object<T> {
+        &self.obj
+    }
+
+    /// Returns the owner of the device for which the object is mapped.
+    #[inline]
+    pub fn owner(&self) -> &Arc<B> {
+        &self.owner
+    }
+}
+
+/// The part of a [`DmaMapping`] that does not depend on the type of the object.
+struct Mapping {
+    address: DmaAddress,
+    _backing: Backing,
+}
+
+/// What was mapped; dropping it undoes the mapping.
+enum Backing {
+    /// Pages of the object itself.
+    Pages {
+        _mapped: MappedPages, //
+    },
+    /// The dma-buf that the object has been imported from.
+    DmaBuf {
+        _mapped: MappedAttachment, //
+    },
+}
+
+// SAFETY: A mapping can be used and undone by any thread.
+unsafe impl Send for Mapping {}
+
+// SAFETY: There is nothing to be mutated through a shared reference.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps all `size` bytes of `shmem` for `dev`.
+    ///
+    /// # Safety
+    ///
+    /// - `shmem` must be a valid shmem GEM object of `size` bytes until after the returned value is
+    ///   dropped.
+    /// - `dev` must be a valid and bound device until after the returned value is dropped.
+    #[inline(never)]
+    unsafe fn new(
+        shmem: *mut bindings::drm_gem_shmem_object,
+        dev: *mut bindings::device,
+        size: usize,
+    ) -> Result<Self> {
+        // The DMA API takes that for a bug in the driver, and then reports success.
+        // SAFETY: `dev` is valid per the safety requirements. The mask is set up before any DMA.
+        if unsafe { (*dev).dma_mask.is_null() } {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: `shmem` is valid per the safety requirements. The field is set when the object is
+        // created and not changed afterwards.
+        let import = unsafe { (*shmem).base.import_attach };
+
+        let (address, backing) = match NonNull::new(import) {
+            None => {
+                // SAFETY: Per the safety requirements; the object is not an import.
+                let mut mapped = unsafe { MappedPages::new(shmem, dev, size) }?;
+
+                (
+                    contiguous_address(&mut mapped.table.table, size)?,
+                    Backing::Pages { _mapped: mapped },
+                )
+            }
+            Some(import) => {
+                // SAFETY: The attachment, and its reference to the dma-buf, live as long as the
+                // object. The rest is up to the safety requirements.
+                let mut mapped = unsafe { MappedAttachment::new((*import.as_ptr()).dmabuf, dev) }?;
+
+                // SAFETY: The table is valid until it is unmapped, and nobody writes to it.
+                let table = unsafe { mapped.table.as_mut() };
+                (
+                    contiguous_address(table, size)?,
+                    Backing::DmaBuf { _mapped: mapped },
+                )
+            }
+        };
+
+        Ok(Self {
+            address,
+            _backing: backing,
+        })
+    }
+}
+
+/// Returns the DMA address at which `table` maps at least `size` bytes without a gap.
+///
+/// A table with several segments will do as long as each starts where the one before it ends.
+fn contiguous_address(table: &mut bindings::sg_table, size: usize) -> Result<DmaAddress> {
+    // SAFETY: `table` is a valid and mapped table.
+    if unsafe { bindings::drm_prime_get_contiguous_size(table) } < size {
+        return Err(EOPNOTSUPP);
+    }
+
+    // SAFETY: `table` has at least one entry, because it is not empty.
+    Ok(unsafe { bindings::sg_dma_address(table.sgl) })
+}
+
+/// Keeps the pages of a shmem object in memory.
+struct PinnedPages(*mut bindings::drm_gem_shmem_object);
+
+impl PinnedPages {
+    /// # Safety
+    ///
+    /// `shmem` must be a valid shmem GEM object, and not an import, until after the returned value
+    /// is dropped.
+    unsafe fn new(shmem: *mut bindings::drm_gem_shmem_object) -> Result<Self> {
+        // SAFETY: `shmem` is valid, and thus is its reservation object.
+        let ret = unsafe {
+            bindings::dma_resv_lock((*shmem).base.resv, ptr::null_mut());
+            let ret = bindings::drm_gem_shmem_pin_locked(shmem);
+            bindings::dma_resv_unlock((*shmem).base.resv);
+            ret
+        };
+        to_result(ret)?;
+
+        Ok(Self(shmem))
+    }
+}
+
+impl Drop for PinnedPages {
+    fn drop(&mut self) {
+        // SAFETY: The object is valid per the safety requirements of `new()`, which also pinned it.
+        unsafe {
+            bindings::dma_resv_lock((*self.0).base.resv, ptr::null_mut());
+            bindings::drm_gem_shmem_unpin_locked(self.0);
+            bindings::dma_resv_unlock((*self.0).base.resv);
+        }
+    }
+}
+
+/// A scatter-gather table of a shmem object's pages.
+struct PageTable {
+    table: bindings::sg_table,
+    _pages: PinnedPages,
+}
+
+impl PageTable {
+    /// # Safety
+    ///
+    /// - As for [`PinnedPages::new()`], and `shmem` must have `size` bytes.
+    /// - `dev` must be a valid device.
+    unsafe fn new(
+        shmem: *mut bindings::drm_gem_shmem_object,
+        dev: *mut bindings::device,
+        size: usize,
+    ) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        let pages = unsafe { PinnedPages::new(shmem) }?;
+
+        // Neither the device nor a bounce buffer may be faced with a longer segment.
+        // SAFETY: `dev` is valid per the safety requirements.
+        let max_segment = unsafe {
+            bindings::dma_max_mapping_size(dev)
+                .min(bindings::dma_get_max_seg_size(dev) as usize)
+                .max(PAGE_SIZE)
+        };
+
+        let mut table = bindings::sg_table::default();
+        // SAFETY: The array of pages, one for each of the object's, is there as long as they are
+        // pinned.
+        to_result(unsafe {
+            bindings::sg_alloc_table_from_pages_segment(
+                &mut table,
+                (*shmem).pages,
+                u32::try_from(size.div_ceil(PAGE_SIZE)).map_err(|_| EFBIG)?,
+                0,
+                size,
+                // CAST: Not larger than the maximum segment size, or a page, both of which fit.
+                max_segment as u32,
+                bindings::GFP_KERNEL,
+            )
+        })?;
+
+        Ok(Self {
+            table,
+            _pages: pages,
+        })
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        // SAFETY: The table was allocated in `new()`.
+        unsafe { bindings::sg_free_table(&mut self.table) };
+    }
+}
+
+/// The pages of a shmem object, mapped for a device.
+struct MappedPages {
+    table: PageTable,
+    dev: *mut bindings::device,
+}
+
+impl MappedPages {
+    /// # Safety
+    ///
+    /// - As for [`PageTable::new()`].
+    /// - `dev` must be a valid and bound device until after the returned value is dropped.
+    unsafe fn new(
+        shmem: *mut bindings::drm_gem_shmem_object,
+        dev: *mut bindings::device,
+        size: usize,
+    ) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        let mut table = unsafe { PageTable::new(shmem, dev, size) }?;
+
+        // SAFETY: `dev` is valid and bound per the safety requirements, and `table` is not mapped.
+        to_result(unsafe { bindings::dma_map_sgtable(dev, &mut table.table, BIDIRECTIONAL, 0) })?;
+
+        Ok(Self { table, dev })
+    }
+}
+
+impl Drop for MappedPages {
+    fn drop(&mut self) {
+        // SAFETY: The table was mapped for that device in `new()`.
+        unsafe {
+            bindings::dma_unmap_sgtable(self.dev, &mut self.table.table, BIDIRECTIONAL, 0);
+        }
+    }
+}
+
+/// The attachment of a device to a dma-buf.
+struct Attachment(NonNull<bindings::dma_buf_attachment>);
+
+impl Attachment {
+    /// # Safety
+    ///
+    /// - `buf` must be a valid dma-buf until after the returned value is dropped.
+    /// - `dev` must be a valid and bound device until after the returned value is dropped.
+    #[inline(never)]
+    unsafe fn new(buf: *mut bindings::dma_buf, dev: *mut bindings::device) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        let attach = from_err_ptr(unsafe { bindings::dma_buf_attach(buf, dev) })?;
+
+        NonNull::new(attach).map(Self).ok_or(EINVAL)
+    }
+}
+
+impl Drop for Attachment {
+    #[inline(never)]
+    fn drop(&mut self) {
+        // SAFETY: The attachment was made in `new()`, and the dma-buf is still there per its safety
+        // requirements.
+        unsafe { bindings::dma_buf_detach((*self.0.as_ptr()).dmabuf, self.0.as_ptr()) };
+    }
+}
+
+/// A dma-buf, mapped for a device by its exporter.
+struct MappedAttachment {
+    attachment: Attachment,
+    table: NonNull<bindings::sg_table>,
+}
+
+impl MappedAttachment {
+    /// # Safety
+    ///
+    /// As for [`Attachment::new()`].
+    #[inline(never)]
+    unsafe fn new(buf: *mut bindings::dma_buf, dev: *mut bindings::device) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        let attachment = unsafe { Attachment::new(buf, dev) }?;
+
+        // SAFETY: `attachment` is valid.
+        let table = from_err_ptr(unsafe {
+            bindings::dma_buf_map_attachment_unlocked(attachment.0.as_ptr(), BIDIRECTIONAL)
+        })?;
+
+        Ok(Self {
+            table: NonNull::new(table).ok_or(EINVAL)?,
+            attachment,
+        })
+    }
+}
+
+impl Drop for MappedAttachment {
+    #[inline(never)]
+    fn drop(&mut self) {
+        // SAFETY: The table was mapped through that attachment in `new()`.
+        unsafe {
+            bindings::dma_buf_unmap_attachment_unlocked(
+                self.attachment.0.as_ptr(),
+                self.table.as_ptr(),
+                BIDIRECTIONAL,
+            )
+        };
+    }
+}
+
+#[macros::kunit_tests(rust_drm_gem_shmem_dma)]
+mod tests {
+    use super::*;
+
+    /// Calls [`contiguous_address()`] with a table of the given (address, length) segments.
+    fn address_of(segments: &[(DmaAddress, u32)], size: usize) -> Result<DmaAddress> {
+        let mut table = bindings::sg_table::default();
+
+        // SAFETY: The table is freed below.
+        to_result(unsafe {
+            // CAST: There are just a few.
+            bindings::sg_alloc_table(&mut table, segments.len() as u32, bindings::GFP_KERNEL)
+        })?;
+
+        let mut sg = table.sgl;
+        for (address, len) in segments {
+            // SAFETY: The table has as many entries as there are segments.
+            unsafe {
+                (*sg).dma_address = *address;
+                (*sg).length = *len;
+                #[cfg(CONFIG_NEED_SG_DMA_LENGTH)]
+                {
+                    (*sg).dma_length = *len;
+                }
+                sg = bindings::sg_next(sg);
+            }
+        }
+
+        let address = contiguous_address(&mut table, size);
+        // SAFETY: The table was allocated above.
+        unsafe { bindings::sg_free_table(&mut table) };
+        address
+    }
+
+    #[test]
+    fn contiguous() {
+        assert_eq!(address_of(&[(0x1000, 0x3000)], 0x3000), Ok(0x1000));
+        assert_eq!(address_of(&[(0, 0x1000)], 0x1000), Ok(0));
+        assert_eq!(
+            address_of(&[(0x1000, 0x1000), (0x2000, 0x2000)], 0x3000),
+            Ok(0x1000)
+        );
+        // More than needed, and a gap after what is needed.
+        assert_eq!(address_of(&[(0x1000, 0x3000)], 0x2000), Ok(0x1000));
+        assert_eq!(
+            address_of(&[(0x1000, 0x2000), (0x8000, 0x1000)], 0x2000),
+            Ok(0x1000)
+        );
+    }
+
+    #[test]
+    fn not_contiguous() {
+        // Too short.
+        assert_eq!(address_of(&[(0x1000, 0x1000)], 0x1001), Err(EOPNOTSUPP));
+        // A gap, an overlap, and the wrong order.
+        assert_eq!(
+            address_of(&[(0x1000, 0x1000), (0x3000, 0x1000)], 0x2000),
+            Err(EOPNOTSUPP)
+        );
+        assert_eq!(
+            address_of(&[(0x1000, 0x1000), (0x1000, 0x1000)], 0x2000),
+            Err(EOPNOTSUPP)
+        );
+        assert_eq!(
+            address_of(&[(0x2000, 0x1000), (0x1000, 0x1000)], 0x2000),
+            Err(EOPNOTSUPP)
+        );
+        // Entries that the IOMMU merged away have no length, and end the mapping.
+        assert_eq!(
+            address_of(&[(0x1000, 0x1000), (0x2000, 0), (0x2000, 0x1000)], 0x2000),
+            Err(EOPNOTSUPP)
+        );
+    }
+}
