@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * User interface of the Qualcomm DSP accelerator (QDA) driver.
+ *
+ * Every DSP of the machine is one accel device, /dev/accel/accelN. A client opens it, makes a DSP
+ * process (DRM_QDA_INIT_CREATE) or attaches to one that exists (DRM_QDA_INIT_ATTACH), allocates
+ * buffers (DRM_QDA_GEM_CREATE) and calls remote functions (DRM_QDA_INVOKE). Closing the last
+ * descriptor of the file ends the DSP process and everything that it holds.
+ *
+ * Sizes, offsets and lengths are in bytes. Numbers 0 to 7 serve both published states of the
+ * FastRPC library, which encode some of them with different sizes; the driver accepts either.
+ *
+ * Any ioctl of this file fails with ENODEV once the DSP has gone, and with EINVAL if its number is
+ * not listed here.
+ */
+
+#ifndef __QDA_ACCEL_H__
+#define __QDA_ACCEL_H__
+
+#include "drm.h"
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/** define QDA_NAME_LEN - size of a DSP's name, with its terminating NUL. */
+#define QDA_NAME_LEN		16
+
+/** define QDA_MAX_BUFFER_SIZE - largest buffer that DRM_QDA_GEM_CREATE makes: 2 GiB. */
+#define QDA_MAX_BUFFER_SIZE	0x80000000ULL
+
+/** define QDA_MAX_INLINE_SIZE - most inline data of one DRM_QDA_INVOKE, all arguments: 64 MiB. */
+#define QDA_MAX_INLINE_SIZE	0x04000000ULL
+
+/** define QDA_MAX_SHELL_SIZE - largest program image that DRM_QDA_INIT_CREATE takes: 2 MiB. */
+#define QDA_MAX_SHELL_SIZE	0x00200000ULL
+
+/*
+ * DRM_QDA_QUERY
+ */
+
+/** define QDA_QUERY_LEGACY - what an argument without input (the older library) asks for. */
+#define QDA_QUERY_LEGACY	0
+/** define QDA_QUERY_DSP_NAME - the name of the DSP in &drm_qda_query.dsp_name. */
+#define QDA_QUERY_DSP_NAME	1
+
+/**
+ * struct drm_qda_query - ask which DSP a device is
+ *
+ * A name is the ``label`` of the DSP's device-tree node, e.g. "cdsp", NUL-terminated and
+ * zero-filled.
+ *
+ * The older library encodes the ioctl as a 20-byte output, &struct drm_qda_query_legacy, so the
+ * driver sees @query_type 0 and answers in that layout.
+ *
+ * Errors:
+ *
+ * * EINVAL: @query_type is unknown, or @pad is not 0.
+ */
+struct drm_qda_query {
+	/** @query_type: in: one of QDA_QUERY_*. */
+	__u32 query_type;
+	/** @pad: must be 0. */
+	__u32 pad;
+	/** @dsp_name: out: name of the DSP. */
+	__u8 dsp_name[QDA_NAME_LEN];
+	/** @reserved: out: 0. */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_qda_query_legacy - what DRM_QDA_QUERY returns for QDA_QUERY_LEGACY
+ */
+struct drm_qda_query_legacy {
+	/** @dsp_name: out: name of the DSP. */
+	__u8 dsp_name[QDA_NAME_LEN];
+	/** @capabilities: out: 0; nothing is announced here. */
+	__u32 capabilities;
+};
+
+/*
+ * Buffers
+ */
+
+/**
+ * struct drm_qda_gem_create - allocate a buffer
+ *
+ * The buffer is zero-filled, its size rounded up to whole pages. It holds no DSP resource until a
+ * call uses it. Close it with DRM_IOCTL_GEM_CLOSE.
+ *
+ * Errors:
+ *
+ * * EINVAL: @size is 0.
+ * * E2BIG: @size is above QDA_MAX_BUFFER_SIZE.
+ * * ENOMEM: out of memory.
+ */
+struct drm_qda_gem_create {
+	/** @size: in: size in bytes. */
+	__u64 size;
+	/** @handle: out: the GEM handle, never 0. */
+	__u32 handle;
+	/** @pad: ignored: the older library leaves padding here. */
+	__u32 pad;
+};
+
+/**
+ * struct drm_qda_gem_mmap_offset - get the offset at which mmap() maps a buffer
+ *
+ * The older library passes {handle, pad, offset} instead; that form is known by its first eight
+ * bytes, which are not 0, and is answered in its own layout
+ * (&struct drm_qda_gem_mmap_offset_legacy).
+ *
+ * Errors:
+ *
+ * * EINVAL: @pad is not 0, or the buffer was imported (map it through its exporter).
+ * * ENOENT: no such handle.
+ */
+struct drm_qda_gem_mmap_offset {
+	/** @offset: out: what to pass to mmap(); in: 0. */
+	__u64 offset;
+	/** @handle: in: GEM handle. */
+	__u32 handle;
+	/** @pad: must be 0. */
+	__u32 pad;
+};
+
+/**
+ * struct drm_qda_gem_mmap_offset_legacy - the older library's DRM_QDA_GEM_MMAP_OFFSET
+ */
+struct drm_qda_gem_mmap_offset_legacy {
+	/** @handle: in: GEM handle. */
+	__u32 handle;
+	/** @pad: must be 0. */
+	__u32 pad;
+	/** @offset: out: what to pass to mmap(). */
+	__u64 offset;
+};
+
+/*
+ * DSP processes
+ *
+ * DRM_QDA_INIT_ATTACH takes no argument. It makes the file a client of the DSP's root process.
+ * Errors: EACCES: the caller has no CAP_SYS_ADMIN and the node is not a non-secure domain;
+ * EEXIST: the file has a DSP process already; EBUSY: no context bank is free; else as
+ * DRM_QDA_INIT_CREATE.
+ */
+
+/** define QDA_PROC_ATTR_DEBUG - the process may be debugged. */
+#define QDA_PROC_ATTR_DEBUG		(1 << 0)
+/** define QDA_PROC_ATTR_PTRACE - the process waits for a debugger. */
+#define QDA_PROC_ATTR_PTRACE		(1 << 1)
+/** define QDA_PROC_ATTR_CRC - arguments carry checksums. */
+#define QDA_PROC_ATTR_CRC		(1 << 2)
+/** define QDA_PROC_ATTR_UNSIGNED - an unsigned process: any user may make one. */
+#define QDA_PROC_ATTR_UNSIGNED		(1 << 3)
+/** define QDA_PROC_ATTR_ADAPTIVE_QOS - adaptive quality of service. */
+#define QDA_PROC_ATTR_ADAPTIVE_QOS	(1 << 4)
+/** define QDA_PROC_ATTR_SYSTEM - a system process. */
+#define QDA_PROC_ATTR_SYSTEM		(1 << 5)
+/** define QDA_PROC_ATTR_PRIVILEGED - a privileged process; needs privilege. */
+#define QDA_PROC_ATTR_PRIVILEGED	(1 << 6)
+
+/**
+ * struct drm_qda_init_create - make a user process on the DSP
+ *
+ * The DSP loads the program image (the "shell", an ELF file) from the buffer @filehandle, which
+ * stays mapped until the process ends, or, with @filehandle 0 or -1, from a copy of @filelen bytes
+ * at @file. With @filelen 0 the DSP uses a shell of its own and both are ignored.
+ *
+ * The ioctl's value is the DSP's status: 0, or what the DSP answered when it refused. Bits of
+ * @attrs that have no name here go to the DSP as they are.
+ *
+ * Errors:
+ *
+ * * ECONNREFUSED: a signed or privileged process, and the caller has no CAP_SYS_ADMIN and the node
+ *   is not a non-secure domain; or an unsigned process on a DSP that has none (only CDSPs and GDSPs
+ *   have).
+ * * EEXIST: the file has a DSP process already.
+ * * EBUSY: no context bank is free.
+ * * E2BIG: @filelen is above QDA_MAX_SHELL_SIZE.
+ * * EINVAL: @siglen is above @filelen, or the buffer is smaller than @filelen.
+ * * ENOEXEC: the image at @file is not an ELF file.
+ * * ENOENT: no such handle.
+ * * EFAULT: @file cannot be read.
+ * * EOPNOTSUPP: the buffer has no single range of DSP addresses.
+ * * ENOMEM: out of memory, or of DSP addresses.
+ * * ETIMEDOUT: the DSP did not answer for ten seconds.
+ * * EINTR: a fatal signal came while waiting.
+ * * EREMOTEIO: the DSP's status is a number that the kernel keeps to itself (-512 to -530).
+ * * EPIPE: the DSP restarted while waiting.
+ */
+struct drm_qda_init_create {
+	/** @filelen: in: size of the image, or 0. */
+	__u32 filelen;
+	/** @filehandle: in: GEM handle of the image; 0 or -1: none. */
+	__u32 filehandle;
+	/** @attrs: in: QDA_PROC_ATTR_*. */
+	__u32 attrs;
+	/** @siglen: in: size of the signature at the end of the image. */
+	__u32 siglen;
+	/** @file: in: address of the image when there is no handle. */
+	__u64 file;
+};
+
+/*
+ * DRM_QDA_MAP and DRM_QDA_MUNMAP
+ */
+
+/** define QDA_MAP_REQUEST_LEGACY - grow the heap of the DSP process. */
+#define QDA_MAP_REQUEST_LEGACY		1
+/** define QDA_MAP_REQUEST_ATTR - map a buffer into the DSP process. */
+#define QDA_MAP_REQUEST_ATTR		2
+
+/**
+ * struct drm_qda_mem_map - map a buffer into the DSP process
+ *
+ * Errors:
+ *
+ * * EOPNOTSUPP: not implemented yet.
+ */
+struct drm_qda_mem_map {
+	/** @request: in: QDA_MAP_REQUEST_*. */
+	__u32 request;
+	/** @flags: in: how the DSP is to map it. */
+	__u32 flags;
+	/** @handle: in: GEM handle. */
+	__u32 handle;
+	/** @attrs: in: 0. */
+	__u32 attrs;
+	/** @offset: in: 0. */
+	__u32 offset;
+	/** @dsp_handle: in: number that the DSP is to know the buffer by; 0: @handle. */
+	__s32 dsp_handle;
+	/** @vaddrin: in: address of the buffer in the caller. */
+	__u64 vaddrin;
+	/** @size: in: bytes to map. */
+	__u64 size;
+	/** @vaddrout: out: address on the DSP. */
+	__u64 vaddrout;
+};
+
+/**
+ * struct drm_qda_mem_unmap - undo a DRM_QDA_MAP
+ *
+ * The older library passes the 32 bytes of &struct drm_qda_mem_unmap_legacy, known by the @size 0
+ * that they leave here.
+ *
+ * Errors:
+ *
+ * * EOPNOTSUPP: not implemented yet.
+ */
+struct drm_qda_mem_unmap {
+	/** @request: in: QDA_MAP_REQUEST_*. */
+	__u32 request;
+	/** @handle: in: GEM handle. */
+	__u32 handle;
+	/** @dsp_handle: in: number that the DSP knows the buffer by; 0: @handle. */
+	__s32 dsp_handle;
+	/** @pad: must be 0. */
+	__u32 pad;
+	/** @vaddr: in: address of the buffer in the caller. */
+	__u64 vaddr;
+	/** @vaddrout: in: address on the DSP. */
+	__u64 vaddrout;
+	/** @size: in: bytes mapped. */
+	__u64 size;
+};
+
+/**
+ * struct drm_qda_mem_unmap_legacy - the older library's DRM_QDA_MUNMAP
+ */
+struct drm_qda_mem_unmap_legacy {
+	/** @request: in: QDA_MAP_REQUEST_*. */
+	__u32 request;
+	/** @fd: in: GEM handle. */
+	__s32 fd;
+	/** @vaddr: in: address of the buffer in the caller. */
+	__u64 vaddr;
+	/** @vaddrout: in: address on the DSP. */
+	__u64 vaddrout;
+	/** @size: in: bytes mapped. */
+	__u64 size;
+};
+
+/*
+ * Calls
+ */
+
+/** define QDA_SCALARS - build &drm_qda_invoke.sc from a method number and argument counts. */
+#define QDA_SCALARS(method, inbufs, outbufs) \
+	((((__u32)(method) & 0x1f) << 24) | (((__u32)(inbufs) & 0xff) << 16) | \
+	 (((__u32)(outbufs) & 0xff) << 8))
+
+/** define QDA_HANDLE_KERNEL - the remote handle that only the kernel may call. */
+#define QDA_HANDLE_KERNEL	1
+
+/**
+ * struct drm_qda_invoke_arg - one argument of DRM_QDA_INVOKE
+ *
+ * With @handle 0 or -1 the argument is inline: its bytes are copied to or from @ptr. Otherwise it
+ * is @length bytes of a GEM buffer, which the DSP accesses in place; @ptr points at the first of
+ * them, anywhere in a mapping of that very buffer in the caller's address space.
+ */
+struct drm_qda_invoke_arg {
+	/** @ptr: address of the argument in the caller. */
+	__u64 ptr;
+	/** @length: bytes. */
+	__u64 length;
+	/** @handle: GEM handle; 0 or -1: inline. */
+	__u32 handle;
+	/** @attr: ignored: nothing is defined. */
+	__u32 attr;
+};
+
+/**
+ * struct drm_qda_invoke - call a function on the DSP and wait for its result
+ *
+ * @args holds the in-buffers, then the out-buffers, as many as @sc says. Inline arguments never
+ * share storage on the DSP, even where they overlap in the caller; out-buffers are copied back in
+ * the order of their index, whatever the status, and none if the call fails with an errno.
+ *
+ * The ioctl's value is the DSP's status, unchanged: any 32-bit number, also negative. Use
+ * syscall() with care: libc turns -1 to -4095 into errno.
+ *
+ * A signal that does not kill leaves the call running on the DSP; the ioctl is restarted by the
+ * kernel and waits for the same call, which is never sent twice. With a handler that was installed
+ * without SA_RESTART it fails with EINTR.
+ *
+ * Errors:
+ *
+ * * EPERM: @handle is QDA_HANDLE_KERNEL.
+ * * ENOTCONN: the file has no DSP process (DRM_QDA_INIT_CREATE, DRM_QDA_INIT_ATTACH).
+ * * EFAULT: @args or an inline argument cannot be read or written, or no buffer is mapped at an
+ *   argument's @ptr.
+ * * ENOENT: no such GEM handle.
+ * * EINVAL: the memory at @ptr is not a mapping of that buffer, or the argument reaches past the
+ *   end of the buffer.
+ * * E2BIG: inline arguments are above QDA_MAX_INLINE_SIZE together.
+ * * EOPNOTSUPP: @sc asks for handle arguments, or a buffer has no single range of DSP addresses.
+ * * ENOSPC: too many calls are outstanding, in this session or on the DSP.
+ * * ENOMEM: out of memory, or of DSP addresses.
+ * * EINTR: a signal, see above.
+ * * EREMOTEIO: the DSP's status is a number that the kernel keeps to itself (-512 to -530).
+ * * EPIPE: the DSP, or the session, went away while waiting.
+ */
+struct drm_qda_invoke {
+	/** @handle: in: remote handle. */
+	__u32 handle;
+	/** @sc: in: scalars: method and argument counts, see QDA_SCALARS(). */
+	__u32 sc;
+	/** @args: in: address of an array of &struct drm_qda_invoke_arg. */
+	__u64 args;
+};
+
+#define DRM_QDA_QUERY			0x00
+#define DRM_QDA_GEM_CREATE		0x01
+#define DRM_QDA_GEM_MMAP_OFFSET		0x02
+#define DRM_QDA_INIT_ATTACH		0x03
+#define DRM_QDA_INIT_CREATE		0x04
+#define DRM_QDA_MAP			0x05
+#define DRM_QDA_MUNMAP			0x06
+#define DRM_QDA_INVOKE			0x07
+
+/* Note: this is an enum so that it can be resolved by Rust bindgen. */
+enum {
+	DRM_IOCTL_QDA_QUERY		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_QUERY,
+						   struct drm_qda_query),
+	DRM_IOCTL_QDA_GEM_CREATE	= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_GEM_CREATE,
+						   struct drm_qda_gem_create),
+	DRM_IOCTL_QDA_GEM_MMAP_OFFSET	= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_GEM_MMAP_OFFSET,
+						   struct drm_qda_gem_mmap_offset),
+	DRM_IOCTL_QDA_INIT_ATTACH	= DRM_IO(DRM_COMMAND_BASE + DRM_QDA_INIT_ATTACH),
+	DRM_IOCTL_QDA_INIT_CREATE	= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_INIT_CREATE,
+						   struct drm_qda_init_create),
+	DRM_IOCTL_QDA_MAP		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_MAP,
+						   struct drm_qda_mem_map),
+	DRM_IOCTL_QDA_MUNMAP		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_MUNMAP,
+						   struct drm_qda_mem_unmap),
+	DRM_IOCTL_QDA_INVOKE		= DRM_IOW(DRM_COMMAND_BASE + DRM_QDA_INVOKE,
+						  struct drm_qda_invoke),
+};
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* __QDA_ACCEL_H__ */
