@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Outstanding calls: sending, waiting, answering, leaving.
+//!
+//! A [`Call`] owns all memory that the DSP may touch because of it (its payload). It stays in the
+//! table of its channel until it is answered and collected, until its DSP process has ended, or
+//! until the channel is closed. A caller may leave at any time: the call stays.
+//!
+//! Replies come in hard-interrupt context. There a call is only marked and its waiter woken; calls
+//! without a waiter are dropped by a work item, on a queue that is drained before the channel goes.
+
+use crate::{
+    proto::{
+        Context,
+        Message,
+        ProtectionDomain,
+        Reply, //
+    },
+    table::{
+        Answer,
+        CallTable,
+        Class,
+        Phase, //
+    },
+    transport::Transport, //
+};
+use kernel::{
+    impl_has_work,
+    new_spinlock_irq,
+    new_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        new_mutex,
+        Arc,
+        Completion,
+        Mutex,
+        SpinLockIrq, //
+    },
+    time::Jiffies,
+    workqueue::{
+        OwnedQueue,
+        QueueFlag,
+        RawWorkItem,
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The DSP answered with this status.
+    Status(i32),
+    /// The channel was closed, or the DSP process ended, before it answered.
+    Gone,
+}
+
+/// [`Call::outcome`] of a call that has not ended; no status has this value, nor [`GONE`].
+const PENDING: i64 = i64::MIN;
+const GONE: i64 = i64::MAX;
+
+/// A call that was sent, or is about to be.
+#[pin_data]
+pub(crate) struct Call<P> {
+    client_id: i32,
+    outcome: Atomic<i64>,
+    #[pin]
+    done: Completion,
+    #[pin]
+    payload: Mutex<Option<P>>,
+}
+
+impl<P> Call<P> {
+    /// Ends the call. Safe in any context.
+    fn end(&self, outcome: Outcome) {
+        let value = match outcome {
+            Outcome::Status(status) => i64::from(status),
+            Outcome::Gone => GONE,
+        };
+        self.outcome.store(value, Release);
+        self.done.complete_all();
+    }
+}
+
+struct State<P> {
+    table: CallTable<Arc<Call<P>>>,
+    queue: Option<OwnedQueue>,
+}
+
+/// All outstanding calls of one channel.
+#[pin_data]
+pub(crate) struct Calls<P: Send + Unpin + 'static> {
+    #[pin]
+    state: SpinLockIrq<State<P>>,
+    #[pin]
+    reaper: Work<Calls<P>>,
+    ignored: Atomic<u64>,
+}
+
+impl_has_work! {
+    impl{P: Send + Unpin + 'static} HasWork<Self> for Calls<P> { self.reaper }
+}
+
+impl<P: Send + Unpin + 'static> WorkItem for Calls<P> {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        // The guard is a temporary of the `let`, so that the call is dropped without the lock.
+        loop {
+            let call = this.state.lock().table.reap();
+            if call.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// What [`Calls::submit`] sends, apart from what it decides itself.
+pub(crate) struct Request {
+    /// DSP process that the call belongs to, also when the message does not name it.
+    pub(crate) client_id: i32,
+    /// Who may be refused.
+    pub(crate) class: Class,
+    /// Protection domain of the DSP process.
+    pub(crate) pd: ProtectionDomain,
+    /// The message; its context is filled in.
+    pub(crate) message: Message,
+}
+
+impl<P: Send + Unpin + 'static> Calls<P> {
+    /// Makes an empty table of calls, named `name` in lists of work queues.
+    ///
+    /// Whoever makes it must [`drain`](Calls::drain) it before letting go of it: the last reference
+    /// may be a work item's, from which the queue cannot be destroyed.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(name: &CStr) -> Result<Arc<Self>> {
+        let queue = OwnedQueue::new(name, QueueFlag::Unbound, 0)?;
+        let table = CallTable::new()?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                state <- new_spinlock_irq!(State {
+                    table,
+                    queue: Some(queue),
+                }),
+                reaper <- new_work!("qda::Calls::reaper"),
+                ignored: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Sends a call, which owns `payload` until it is collected or dropped.
+    ///
+    /// # Errors
+    ///
+    /// - [`EPIPE`]: the channel is closing.
+    /// - [`ENOSPC`]: no slot is free.
+    /// - [`ENOMEM`]: out of memory.
+    /// - whatever the transport reports.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        transport: &dyn Transport,
+        request: Request,
+        payload: P,
+    ) -> Result<Pending<P>> {
+        let call = Arc::pin_init(
+            pin_init!(Call {
+                client_id: request.client_id,
+                outcome: Atomic::new(PENDING),
+                done <- Completion::new(),
+                payload <- new_mutex!(Some(payload)),
+            }),
+            GFP_KERNEL,
+        )?;
+
+        let context = {
+            let mut state = self.state.lock();
+            let context = state.table.allocate(request.class, request.pd)?;
+            state.table.insert(context, call.clone());
+            context
+        };
+        let pending = Pending {
+            calls: self.clone(),
+            call,
+            context,
+            collected: false,
+        };
+
+        let message = Message {
+            context: context.0,
+            ..request.message
+        };
+        match transport.send(&message) {
+            Ok(()) => Ok(pending),
+            Err(error) => {
+                // The DSP has not seen it, so that nothing needs to stay.
+                pending.withdraw();
+                Err(error)
+            }
+        }
+    }
+
+    /// Handles a message from the DSP. Hard-interrupt context: drops nothing.
+    pub(crate) fn received(self: &Arc<Self>, bytes: &[u8]) {
+        match Reply::parse(bytes) {
+            Reply::Done { context, status } => self.answer(context, status),
+            Reply::PdExit | Reply::Signal | Reply::Short => {
+                self.ignored.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn answer(self: &Arc<Self>, context: u64, status: i32) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+
+        match state.table.answer(context) {
+            Answer::Waiting(call) => call.end(Outcome::Status(status)),
+            Answer::Abandoned(call) => {
+                call.end(Outcome::Status(status));
+                if let Some(queue) = &state.queue {
+                    // It is queued already, or will see this call: either way nothing is lost. The
+                    // reference that comes back is not the last: the caller holds one.
+                    let _ = queue.enqueue(self.clone());
+                }
+            }
+            Answer::Unknown => {
+                self.ignored.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Runs `work` on the channel's queue.
+    ///
+    /// # Errors
+    ///
+    /// Gives `work` back when the channel is closed.
+    pub(crate) fn enqueue<W: RawWorkItem<0> + Send + 'static>(
+        &self,
+        work: W,
+    ) -> core::result::Result<W::EnqueueOutput, W> {
+        match &self.state.lock().queue {
+            Some(queue) => Ok(queue.enqueue(work)),
+            None => Err(work),
+        }
+    }
+
+    /// Takes no more calls of programs; those that end DSP processes still pass.
+    pub(crate) fn begin_close(&self) {
+        self.state.lock().table.advance(Phase::Closing);
+    }
+
+    /// Ends all calls: waiters see [`Outcome::Gone`]. The transport must be closed before.
+    pub(crate) fn finish_close(&self) {
+        self.state.lock().table.advance(Phase::Closed);
+        self.evict(|_| true);
+    }
+
+    /// Ends all calls of a DSP process that is no more.
+    pub(crate) fn retire(&self, client_id: i32) {
+        self.evict(|call| call.client_id == client_id);
+    }
+
+    fn evict(&self, wanted: impl Fn(&Call<P>) -> bool) {
+        loop {
+            let call = self.state.lock().table.evict(|call| wanted(call));
+            let Some(call) = call else {
+                break;
+            };
+            // What the DSP could touch goes first: whoever hears of the end may rely on that.
+            let payload = call.payload.lock().take();
+            drop(payload);
+            if call.outcome.load(Acquire) == PENDING {
+                call.end(Outcome::Gone);
+            }
+        }
+    }
+
+    /// Drains the queue and takes no more work. Not from a work item of that queue.
+    pub(crate) fn drain(&self) {
+        let queue = self.state.lock().queue.take();
+        drop(queue);
+    }
+
+    /// Messages from the DSP so far that answered no call.
+    pub(crate) fn ignored(&self) -> u64 {
+        self.ignored.load(Relaxed)
+    }
+}
+
+/// The right to wait for a call that was sent. Dropping it abandons the call.
+pub(crate) struct Pending<P: Send + Unpin + 'static> {
+    calls: Arc<Calls<P>>,
+    call: Arc<Call<P>>,
+    context: Context,
+    collected: bool,
+}
+
+impl<P: Send + Unpin + 'static> Pending<P> {
+    /// Waits until the call has ended or a signal comes.
+    ///
+    /// # Errors
+    ///
+    /// [`ERESTARTSYS`] for a signal; the call goes on, and can be waited for again.
+    pub(crate) fn wait_interruptible(&self) -> Result {
+        self.call.done.wait_for_completion_interruptible()
+    }
+
+    /// Waits until the call has ended, a fatal signal comes, or `timeout` has passed.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINTR`]: a fatal signal.
+    /// - [`ETIMEDOUT`]: the DSP took too long.
+    pub(crate) fn wait_killable(&self, timeout: Jiffies) -> Result {
+        match self.call.done.wait_for_completion_killable_timeout(timeout) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ETIMEDOUT),
+            Err(_) => Err(EINTR),
+        }
+    }
+
+    /// Waits until the call has ended, or `timeout` has passed; returns whether it has ended.
+    pub(crate) fn wait_uninterruptible(&self, timeout: Jiffies) -> bool {
+        self.call.done.wait_for_completion_timeout(timeout)
+    }
+
+    /// Takes a call that has ended out of the table, with its payload.
+    ///
+    /// The payload is `None` if the channel was closed or the DSP process has ended; also if the
+    /// call has not ended, which leaves it abandoned.
+    pub(crate) fn collect(mut self) -> (Outcome, Option<P>) {
+        let outcome = match self.call.outcome.load(Acquire) {
+            PENDING => return (Outcome::Gone, None),
+            GONE => Outcome::Gone,
+            // CAST: anything else is a status, which was an `i32`.
+            status => Outcome::Status(status as i32),
+        };
+        self.withdraw_slot();
+        (outcome, self.call.payload.lock().take())
+    }
+
+    /// Takes the call out of the table whether it has ended or not.
+    fn withdraw(mut self) {
+        self.withdraw_slot();
+    }
+
+    fn withdraw_slot(&mut self) {
+        self.collected = true;
+        let call = self.calls.state.lock().table.take(self.context);
+        drop(call);
+    }
+}
+
+impl<P: Send + Unpin + 'static> Drop for Pending<P> {
+    fn drop(&mut self) {
+        if !self.collected {
+            let call = self.calls.state.lock().table.abandon(self.context);
+            drop(call);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One DSP: its channel, its banks and its DSP processes.
+
+use crate::{
+    bank::{
+        Lease,
+        Pool, //
+    },
+    call::Calls,
+    payload::Payload,
+    process::Process,
+    proto::ProtectionDomain,
+    transport::Transport, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    rpmsg,
+    str::CString,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+/// How long ending all DSP processes may take when the channel goes, in milliseconds.
+const CLOSE_TIMEOUT_MS: u32 = 2_000;
+
+struct Registry {
+    last_id: i32,
+    processes: RBTree<i32, Arc<Process>>,
+}
+
+/// One DSP.
+#[pin_data]
+pub(crate) struct Channel {
+    /// Name of the DSP, shorter than `QDA_NAME_LEN`.
+    pub(crate) name: CString,
+    /// Whether the device tree says that anybody may do anything.
+    pub(crate) non_secure: bool,
+    /// Outstanding calls.
+    pub(crate) calls: Arc<Calls<Payload>>,
+    /// Way to the DSP.
+    pub(crate) transport: KBox<dyn Transport>,
+    /// Context banks.
+    pub(crate) banks: Arc<Pool>,
+    /// Buffer numbers that the DSP gave back without having got them.
+    unknown_releases: Atomic<u64>,
+    #[pin]
+    registry: Mutex<Registry>,
+}
+
+impl Channel {
+    /// A channel to the DSP called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(
+        name: CString,
+        non_secure: bool,
+        calls: Arc<Calls<Payload>>,
+        transport: KBox<dyn Transport>,
+        banks: Arc<Pool>,
+    ) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                name,
+                non_secure,
+                calls,
+                transport,
+                banks,
+                unknown_releases: Atomic::new(0),
+                registry <- new_mutex!(Registry {
+                    last_id: 0,
+                    processes: RBTree::new(),
+                }),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Whether the DSP runs unsigned processes.
+    pub(crate) fn has_unsigned(&self) -> bool {
+        let name = self.name.to_bytes();
+
+        name.starts_with(b"cdsp") || name.starts_with(b"gdsp")
+    }
+
+    /// Counts buffer numbers that the DSP gave back without having got them.
+    pub(crate) fn count_unknown_releases(&self, count: u64) {
+        self.unknown_releases.fetch_add(count, Relaxed);
+    }
+
+    /// Makes a process with a number that no other of this channel has.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        pd: ProtectionDomain,
+        lease: Arc<Lease>,
+    ) -> Result<Arc<Process>> {
+        let mut registry = self.registry.lock();
+
+        let mut id = registry.last_id;
+        loop {
+            // Positive, and below the bit that marks threads of release calls.
+            id = if id >= (1 << 30) - 1 { 1 } else { id + 1 };
+            if registry.processes.get(&id).is_none() {
+                break;
+            }
+        }
+        registry.last_id = id;
+
+        // A failure drops the lease, which takes no lock of ours.
+        let process = Process::new(self.clone(), id, pd, lease)?;
+        registry
+            .processes
+            .try_create_and_insert(id, process.clone(), GFP_KERNEL)?;
+        Ok(process)
+    }
+
+    /// Forgets a process that has ended.
+    pub(crate) fn unregister(&self, client_id: i32) {
+        let process = self.registry.lock().processes.remove(&client_id);
+        drop(process);
+    }
+
+    /// The first process for which `wanted` holds.
+    fn find(&self, wanted: impl Fn(&Process) -> bool) -> Option<Arc<Process>> {
+        let registry = self.registry.lock();
+        let process = registry.processes.values().find(|process| wanted(process));
+
+        process.cloned()
+    }
+
+    /// Ends all that goes on: takes no more calls, ends every DSP process if the DSP still lives,
+    /// and wakes all who wait. Afterwards only callers that are just returning hold anything.
+    pub(crate) fn shut_down(&self) {
+        self.calls.begin_close();
+
+        // All are asked before any is waited for, so that they end side by side.
+        let mut alive = true;
+        while let Some(process) = self.find(Process::claim_end) {
+            process.claim_close();
+            alive = alive && process.ask_release().is_ok();
+        }
+
+        let start = Instant::<Monotonic>::now();
+        while let Some(process) = self.find(Process::awaits_release) {
+            let spent = start.elapsed().as_millis();
+            let left = u32::try_from(i64::from(CLOSE_TIMEOUT_MS) - spent).unwrap_or(0);
+
+            process.await_release(msecs_to_jiffies(left));
+        }
+
+        self.transport.close();
+        self.calls.finish_close();
+        while let Some(process) = self.find(Process::is_closing) {
+            process.end(true);
+        }
+        // Processes that were ending already let go of their buffers here, which must not outlive
+        // the accel device.
+        self.calls.drain();
+    }
+}
+
+/// The driver's hold on a channel; dropping it ends the channel.
+///
+/// Must be dropped after the accel device was unplugged, when no ioctl can map anything any more.
+pub(crate) struct Owner(pub(crate) Arc<Channel>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let channel = &self.0;
+
+        channel.shut_down();
+        channel.banks.close();
+
+        let ignored = channel.calls.ignored();
+        let unknown = channel.unknown_releases.load(Relaxed);
+        if ignored != 0 || unknown != 0 {
+            pr_info!(
+                "{}: ignored {} messages that answered no call, and the release of {} buffers that the DSP did not have\n",
+                &*channel.name,
+                ignored,
+                unknown
+            );
+        }
+    }
+}
+
+/// Takes messages of the DSP, in hard-interrupt context.
+pub(crate) struct Receiver(pub(crate) Arc<Calls<Payload>>);
+
+impl rpmsg::Receiver for Receiver {
+    fn receive(&self, message: &[u8], _source: u32) {
+        self.0.received(message);
+    }
+}

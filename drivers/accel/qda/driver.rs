@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Binding to a DSP's channel, and the accel device that comes of it.
+
+use crate::{
+    bank::Pool,
+    call::Calls,
+    channel::{
+        Channel,
+        Owner,
+        Receiver, //
+    },
+    file::QdaFile,
+    gem::Buffer,
+    soc::{
+        SocData,
+        OF_ID_TABLE, //
+    },
+    transport::Rpmsg, //
+};
+use kernel::{
+    device::{
+        self,
+        Core, //
+    },
+    drm,
+    of,
+    prelude::*,
+    rpmsg,
+    str::CString,
+    sync::Arc,
+    uapi, //
+};
+
+/// The driver of DSP channels.
+pub(crate) struct QdaRpmsgDriver;
+
+/// The DRM driver.
+pub(crate) struct QdaDriver;
+
+/// An accel device.
+pub(crate) type QdaDevice<Ctx = drm::Normal> = drm::Device<QdaDriver, Ctx>;
+
+/// What an accel device has for as long as anybody holds it, the DSP or not.
+pub(crate) struct DeviceData {
+    /// The DSP.
+    pub(crate) channel: Arc<Channel>,
+}
+
+/// What the driver has of a DSP while it is bound. Dropped in this order: no ioctl runs when the
+/// channel ends.
+pub(crate) struct Bound<'bound> {
+    _registration: drm::Registration<'bound, QdaDriver>,
+    owner: Owner,
+}
+
+impl rpmsg::Driver for QdaRpmsgDriver {
+    type IdInfo = SocData;
+    type Data<'bound> = Bound<'bound>;
+    const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(OF_ID_TABLE);
+
+    fn probe<'bound>(
+        rpdev: &'bound rpmsg::Device<Core<'_>>,
+        soc: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        let dev: &device::Device<device::Bound> = rpdev.as_ref();
+        let soc = soc.ok_or(ENODEV)?;
+        let node = dev.fwnode().ok_or(ENODEV)?;
+
+        let name: CString = node.property_read(c"label").required_by(dev)?;
+        if name.to_bytes().is_empty()
+            || name.to_bytes_with_nul().len() > uapi::QDA_NAME_LEN as usize
+        {
+            dev_err!(dev, "label is not the name of a DSP\n");
+            return Err(EINVAL);
+        }
+
+        let banks = Pool::new(dev, node, &name, soc)?;
+        let calls = Calls::new(&name)?;
+        let receiver = Arc::new(Receiver(calls.clone()), GFP_KERNEL)?;
+        let transport = KBox::new(Rpmsg::open(rpdev, receiver)?, GFP_KERNEL)?;
+        let non_secure = node.property_read_bool(c"qcom,non-secure-domain");
+        let owner = Owner(Channel::new(name, non_secure, calls, transport, banks)?);
+
+        let channel = owner.0.clone();
+        let drm = drm::UnregisteredDevice::<QdaDriver>::new(rpdev, Ok(DeviceData { channel }))?;
+
+        // SAFETY: The registration is stored in the driver's data, which is dropped when the driver
+        // is unbound; it is never forgotten.
+        let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(()), 0)? };
+
+        Ok(Bound {
+            _registration: registration,
+            owner,
+        })
+    }
+
+    fn unbind<'bound>(_rpdev: &'bound rpmsg::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        // Here the DSP can still be told that its processes end.
+        this.owner.0.shut_down();
+    }
+}
+
+const INFO: drm::DriverInfo = drm::DriverInfo {
+    major: 1,
+    minor: 0,
+    patchlevel: 0,
+    name: c"qda",
+    desc: c"Qualcomm DSP accelerator",
+};
+
+#[vtable]
+impl drm::Driver for QdaDriver {
+    type Data = DeviceData;
+    type RegistrationData<'drm> = ();
+    type File = QdaFile;
+    type Object = Buffer;
+    type ParentDevice<Ctx: device::DeviceContext> = rpmsg::Device<Ctx>;
+
+    const INFO: drm::DriverInfo = INFO;
+    const FEAT_COMPUTE_ACCEL: bool = true;
+
+    // Those that wait for the DSP run without the registration guard: it is one lock for all DRM
+    // devices of the machine.
+    kernel::declare_drm_ioctls! {
+        (QDA_QUERY, drm_qda_query, 0, QdaFile::query),
+        (QDA_GEM_CREATE, drm_qda_gem_create, 0, QdaFile::gem_create),
+        (QDA_GEM_MMAP_OFFSET, drm_qda_gem_mmap_offset, 0, QdaFile::gem_mmap_offset),
+        (QDA_INIT_ATTACH, (), 0, unguarded QdaFile::init_attach),
+        (QDA_INIT_CREATE, drm_qda_init_create, 0, unguarded QdaFile::init_create),
+        (QDA_MAP, drm_qda_mem_map, 0, unguarded QdaFile::map),
+        (QDA_MUNMAP, drm_qda_mem_unmap, 0, unguarded QdaFile::munmap),
+        (QDA_INVOKE, drm_qda_invoke, 0, unguarded QdaFile::invoke),
+    }
+}

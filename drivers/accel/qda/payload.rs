@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a call owns: the memory that the DSP may touch because of it.
+
+use crate::{
+    bank::Lease,
+    call::{
+        Pending,
+        Request, //
+    },
+    channel::Channel,
+    layout::{
+        Arg,
+        Layout, //
+    },
+    process::{
+        Identity,
+        Permit, //
+    },
+    proto::{
+        Message,
+        Scalars,
+        FDLIST_LEN, //
+    },
+    space::Mapping,
+    table::Class, //
+};
+use core::ops::Range;
+use kernel::{
+    dma::{
+        attrs::DMA_ATTR_NO_WARN,
+        Coherent,
+        CoherentBox, //
+    },
+    io::{
+        io_project,
+        Io, //
+    },
+    prelude::*,
+    sync::{
+        barrier,
+        Arc, //
+    },
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+};
+
+/// Memory of a call that was sent.
+///
+/// Fields are dropped in this order: the lease goes last.
+pub(crate) struct Payload {
+    memory: Coherent<[u8]>,
+    layout: Layout,
+    args: KVec<Arg>,
+    _buffers: KVec<Arc<Mapping>>,
+    _permit: Option<Permit>,
+    _lease: Arc<Lease>,
+}
+
+impl Payload {
+    /// Index and place of the inline arguments.
+    pub(crate) fn inline(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+        self.layout.inline(&self.args)
+    }
+
+    /// Copies a range of the call's memory to a user's address.
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`] if the user's memory cannot be written.
+    pub(crate) fn copy_to_user(&self, range: Range<usize>, to: u64) -> Result {
+        UserSlice::new(user_ptr(to)?, range.len())
+            .writer()
+            .write_dma(&self.memory, range.start, range.len())
+    }
+
+    /// Numbers of the buffers that the DSP says it has released.
+    pub(crate) fn released(&self) -> Result<[u64; FDLIST_LEN]> {
+        let mut bytes = [0u8; FDLIST_LEN * 8];
+        let range = self.layout.fdlist();
+        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut bytes);
+
+        let mut numbers = [0u64; FDLIST_LEN];
+        for (number, chunk) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
+            *number = chunk.try_into().map_or(0, u64::from_le_bytes);
+        }
+        Ok(numbers)
+    }
+}
+
+fn user_ptr(address: u64) -> Result<UserPtr> {
+    Ok(UserPtr::from_addr(
+        usize::try_from(address).map_err(|_| EFAULT)?,
+    ))
+}
+
+/// Where a call goes, and in whose name.
+pub(crate) struct Target {
+    /// Client id in the message: that of the process, or 0.
+    pub(crate) wire_client_id: i32,
+    /// Thread number in the message.
+    pub(crate) tid: i32,
+    /// Remote handle.
+    pub(crate) handle: u32,
+    /// Method and argument counts.
+    pub(crate) scalars: Scalars,
+    /// Who may be refused.
+    pub(crate) class: Class,
+}
+
+/// Memory of a call that is being put together. The DSP does not know of it yet.
+pub(crate) struct Builder {
+    memory: CoherentBox<[u8]>,
+    layout: Layout,
+    args: KVec<Arg>,
+    buffers: KVec<Arc<Mapping>>,
+    permit: Option<Permit>,
+    lease: Arc<Lease>,
+}
+
+impl Builder {
+    /// Allocates the memory of a call with the arguments `args`, zero-filled.
+    ///
+    /// # Errors
+    ///
+    /// - [`E2BIG`]: too much inline data.
+    /// - [`ENOMEM`]: out of memory, or of addresses of the bank.
+    pub(crate) fn new(lease: Arc<Lease>, args: KVec<Arg>) -> Result<Self> {
+        let layout = Layout::new(&args)?;
+        // Programs decide on the size: they pay for it, and a refusal is no news.
+        let memory = CoherentBox::zeroed_slice_with_attrs(
+            (*lease).as_ref(),
+            layout.size(),
+            GFP_KERNEL_ACCOUNT,
+            DMA_ATTR_NO_WARN,
+        )?;
+
+        Ok(Self {
+            memory,
+            layout,
+            args,
+            buffers: KVec::new(),
+            permit: None,
+            lease,
+        })
+    }
+
+    /// Counts the call against a limit for as long as the DSP has it.
+    pub(crate) fn limit(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+
+    /// Keeps a buffer mapped for as long as the DSP has the call.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn hold(&mut self, mapping: Arc<Mapping>) -> Result {
+        Ok(self.buffers.push(mapping, GFP_KERNEL)?)
+    }
+
+    /// Copies `bytes` into argument `index`; all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is not an inline argument of that length.
+    pub(crate) fn fill(&mut self, index: usize, bytes: &[u8]) -> Result {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let place = self.layout.inline(&self.args).find(|(i, _)| *i == index);
+        let (_, range) = place.ok_or(EINVAL)?;
+        if range.len() != bytes.len() {
+            return Err(EINVAL);
+        }
+        self.memory[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Copies the inline arguments with an index below `count` from where `from` says.
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`] if a user's memory cannot be read.
+    pub(crate) fn copy_from_user(&mut self, count: usize, from: impl Fn(usize) -> u64) -> Result {
+        for (index, range) in self.layout.inline(&self.args) {
+            if index >= count {
+                break;
+            }
+            UserSlice::new(user_ptr(from(index))?, range.len())
+                .reader()
+                .read_slice(&mut self.memory[range])?;
+        }
+        Ok(())
+    }
+
+    /// Writes the tables and sends the call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Calls::submit`](crate::call::Calls::submit), and [`EOPNOTSUPP`] if the bank's
+    /// addresses cannot be used.
+    pub(crate) fn submit(
+        self,
+        channel: &Channel,
+        who: &Identity,
+        target: Target,
+    ) -> Result<Pending<Payload>> {
+        let prefix = self.lease.prefix();
+        let memory: Coherent<[u8]> = self.memory.into();
+        let base = memory.dma_address();
+
+        let mut tables = KVec::from_elem(0u8, self.layout.tables_len(), GFP_KERNEL)?;
+        self.layout
+            .encode(&self.args, base, prefix, &mut tables)
+            .map_err(|_| EOPNOTSUPP)?;
+        io_project!(memory, [try: ..tables.len()]).copy_from_slice(&tables);
+
+        // The DSP must see the call's memory no later than the message.
+        barrier::dma_mb(barrier::Write);
+
+        channel.calls.submit(
+            &*channel.transport,
+            Request {
+                client_id: who.client_id,
+                class: target.class,
+                pd: who.pd,
+                message: Message {
+                    client_id: target.wire_client_id,
+                    tid: target.tid,
+                    context: 0,
+                    handle: target.handle,
+                    scalars: target.scalars.0,
+                    address: prefix.apply(base)?,
+                    size: self.layout.size() as u64,
+                },
+            },
+            Payload {
+                memory,
+                layout: self.layout,
+                args: self.args,
+                _buffers: self.buffers,
+                _permit: self.permit,
+                _lease: self.lease,
+            },
+        )
+    }
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A DSP process of one client: its identity, what it has, its parked calls, and its end.
+
+use crate::{
+    bank::Lease,
+    call::Pending,
+    channel::Channel,
+    gem::Buffer,
+    invoke::Invoke,
+    kernel_call::KernelCall,
+    payload::Payload,
+    proto::ProtectionDomain,
+    space::Space, //
+};
+use kernel::{
+    impl_has_work,
+    new_mutex,
+    new_work,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        Completion,
+        Mutex, //
+    },
+    task::Task,
+    time::{
+        msecs_to_jiffies,
+        Jiffies, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// Most calls of one process that may be outstanding at once.
+const MAX_OUTSTANDING: u32 = 128;
+
+/// How long the DSP may take to end a process, in milliseconds.
+const RELEASE_TIMEOUT_MS: u32 = 10_000;
+
+/// The names by which the DSP knows a process, and its address space.
+#[pin_data]
+pub(crate) struct Identity {
+    /// Number of the process on its channel; not 0.
+    pub(crate) client_id: i32,
+    /// Kind of protection domain.
+    pub(crate) pd: ProtectionDomain,
+    #[pin]
+    space: Mutex<Option<Space>>,
+}
+
+impl Identity {
+    /// The bank of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`EPIPE`] once the process has ended.
+    pub(crate) fn lease(&self) -> Result<Arc<Lease>> {
+        self.with_space(|space| Ok(space.lease().clone()))
+    }
+
+    /// Runs `f` on the address space of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`EPIPE`] once the process has ended, else what `f` returns.
+    pub(crate) fn with_space<R>(&self, f: impl FnOnce(&mut Space) -> Result<R>) -> Result<R> {
+        let mut space = self.space.lock();
+
+        f((*space).as_mut().ok_or(EPIPE)?)
+    }
+}
+
+/// One of the calls that a process may have outstanding.
+pub(crate) struct Permit(Arc<Atomic<u32>>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A call whose thread was interrupted while it waited.
+struct Parked {
+    thread: ARef<Task>,
+    invoke: Invoke,
+    pending: Pending<Payload>,
+}
+
+/// A DSP process.
+#[pin_data]
+pub(crate) struct Process {
+    /// Who it is.
+    #[pin]
+    pub(crate) identity: Identity,
+    channel: Arc<Channel>,
+    outstanding: Arc<Atomic<u32>>,
+    #[pin]
+    parked: Mutex<KVec<Parked>>,
+    ending: Atomic<bool>,
+    closing: Atomic<bool>,
+    #[pin]
+    release: Mutex<Option<Pending<Payload>>>,
+    #[pin]
+    ended: Completion,
+    #[pin]
+    farewell: Work<Process>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Process { self.farewell }
+}
+
+impl WorkItem for Process {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let answered = match this.send_release() {
+            Ok(pending) => pending.wait_uninterruptible(msecs_to_jiffies(RELEASE_TIMEOUT_MS)),
+            // A DSP that cannot be reached any more uses nothing.
+            Err(EPIPE) => true,
+            Err(_) => false,
+        };
+        this.end(answered);
+    }
+}
+
+impl Process {
+    /// A process in the bank of `lease`, which the DSP does not know of yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(
+        channel: Arc<Channel>,
+        client_id: i32,
+        pd: ProtectionDomain,
+        lease: Arc<Lease>,
+    ) -> Result<Arc<Self>> {
+        let outstanding = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                identity <- pin_init!(Identity {
+                    client_id,
+                    pd,
+                    space <- new_mutex!(Some(Space::new(lease))),
+                }),
+                channel,
+                outstanding,
+                parked <- new_mutex!(KVec::new()),
+                ending: Atomic::new(false),
+                closing: Atomic::new(false),
+                release <- new_mutex!(None),
+                ended <- Completion::new(),
+                farewell <- new_work!("qda::Process::farewell"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Counts one more outstanding call.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`] if there are too many.
+    pub(crate) fn permit(&self) -> Result<Permit> {
+        let before = self.outstanding.fetch_add(1, Relaxed);
+        let permit = Permit(self.outstanding.clone());
+
+        if before >= MAX_OUTSTANDING {
+            return Err(ENOSPC);
+        }
+        Ok(permit)
+    }
+
+    /// Keeps a call whose thread was interrupted, until the thread comes back with it.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; the call is abandoned then.
+    pub(crate) fn park(&self, thread: &Task, invoke: Invoke, pending: Pending<Payload>) -> Result {
+        let mut list = self.parked.lock();
+
+        // Threads that have ended do not come back.
+        list.retain(|parked| !parked.thread.is_exiting());
+        list.reserve(1, GFP_KERNEL)?;
+        list.push(
+            Parked {
+                thread: thread.into(),
+                invoke,
+                pending,
+            },
+            GFP_KERNEL,
+        )?;
+        Ok(())
+    }
+
+    /// The call that `thread` was waiting for when it was interrupted, if it is this one. A thread
+    /// that comes with another call has given up the one it had parked.
+    pub(crate) fn unpark(&self, thread: &Task, invoke: &Invoke) -> Option<Pending<Payload>> {
+        let mut list = self.parked.lock();
+        let index = list
+            .iter()
+            .position(|parked| core::ptr::eq(&*parked.thread, thread))?;
+        let parked = list.remove(index).ok()?;
+        drop(list);
+
+        if parked.invoke == *invoke {
+            Some(parked.pending)
+        } else {
+            None
+        }
+    }
+
+    /// Drops the mapping of a buffer that the client has closed.
+    pub(crate) fn forget(&self, buffer: &Buffer) {
+        let mapping = self
+            .identity
+            .with_space(|space| Ok(space.forget(buffer)))
+            .ok();
+        drop(mapping);
+    }
+
+    /// Claims the right to end the process; only the first caller gets it.
+    pub(crate) fn claim_end(&self) -> bool {
+        if self.ending.xchg(true, Full) {
+            return false;
+        }
+        // Clients that find no free bank are to wait for this one.
+        if let Ok(lease) = self.identity.lease() {
+            lease.releasing();
+        }
+        true
+    }
+
+    /// Leaves it to the end of the channel to end the process.
+    pub(crate) fn claim_close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Whether it is left to the end of the channel to end the process.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    fn send_release(&self) -> Result<Pending<Payload>> {
+        KernelCall::Release.send(&self.channel, &self.identity)
+    }
+
+    /// Asks the DSP to end the process, when the channel is about to go.
+    ///
+    /// # Errors
+    ///
+    /// As [`KernelCall::send`].
+    pub(crate) fn ask_release(&self) -> Result {
+        let pending = self.send_release()?;
+
+        *self.release.lock() = Some(pending);
+        Ok(())
+    }
+
+    /// Whether [`Process::ask_release`] has sent what [`Process::await_release`] waits for.
+    pub(crate) fn awaits_release(&self) -> bool {
+        self.release.lock().is_some()
+    }
+
+    /// Waits up to `timeout` for the answer to [`Process::ask_release`], if it was sent.
+    pub(crate) fn await_release(&self, timeout: Jiffies) {
+        let pending = self.release.lock().take();
+
+        if let Some(pending) = pending {
+            pending.wait_uninterruptible(timeout);
+        }
+    }
+
+    /// Ends the process on this side. With `answered` false the DSP may still run it, and its bank
+    /// stays out of use until the channel is gone.
+    pub(crate) fn end(&self, answered: bool) {
+        let parked = core::mem::take(&mut *self.parked.lock());
+        drop(parked);
+
+        if !answered {
+            if let Ok(lease) = self.identity.lease() {
+                lease.mark_stuck();
+                if !lease.is_translated() {
+                    // Nothing would keep the DSP from memory that has gone to somebody else: it
+                    // stays where it is until the channel is gone.
+                    self.claim_close();
+                    self.ended.complete_all();
+                    return;
+                }
+            }
+        }
+        self.channel.calls.retire(self.identity.client_id);
+
+        let space = self.identity.space.lock().take();
+        drop(space);
+
+        self.channel.unregister(self.identity.client_id);
+        self.ended.complete_all();
+    }
+
+    /// Ends the process in the background. With `wait` it returns when that is done, which the DSP
+    /// can delay, but not for ever.
+    pub(crate) fn farewell(self: Arc<Self>, wait: bool) {
+        if !self.claim_end() {
+            return;
+        }
+        match self.channel.calls.enqueue(self.clone()) {
+            Ok(_) if wait => {
+                let _ = self
+                    .ended
+                    .wait_for_completion_timeout(msecs_to_jiffies(RELEASE_TIMEOUT_MS + 1_000));
+            }
+            Ok(_) => {}
+            // The channel is gone, and with it the DSP process.
+            Err(this) => this.end(true),
+        }
+    }
+}
