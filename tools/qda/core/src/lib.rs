@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Property tests of the driver's pure code.
+//!
+//! The driver's files are compiled here as they are, against a small stand-in for the `kernel`
+//! crate. What they promise is then tried on many random inputs, which a test in the kernel has no
+//! time for:
+//!
+//! - `proto_props`: messages, scalars, contexts, replies.
+//! - `layout_props`: where the DSP finds the arguments of a call, by the independent decoder of
+//!   `decode`.
+//! - `state_props`: the states of a session beside a simple model of them.
+//! - `table_props`: the call table beside a simple model of it.
+//!
+//! There is nothing but tests, so that `cargo test -p qda-core` is all there is to run.
+#![cfg(test)]
+
+#[path = "../../../../drivers/accel/qda/layout.rs"]
+pub mod layout;
+#[path = "../../../../drivers/accel/qda/proto.rs"]
+pub mod proto;
+#[path = "../../../../drivers/accel/qda/state.rs"]
+pub mod state;
+#[path = "../../../../drivers/accel/qda/table.rs"]
+pub mod table;
+
+mod decode;
+mod layout_props;
+mod proto_props;
+mod state_props;
+mod table_props;
