@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two seams between the machine and the DSP: memory and message channel.
+//!
+//! The machine side ([`crate::smmu`], [`crate::glink`]) implements them for a real guest; unit
+//! tests implement them in a few lines.
+
+use thiserror::Error;
+
+/// Number of a context bank: its `reg` in the device tree, which the guest puts into the upper
+/// bits of every address it hands out.
+pub type Bank = u32;
+
+/// An access that the SMMU refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{kind} sid {sid:#x} iova {iova:#x} level {level}{}", if *.write { " (write)" } else { "" })]
+pub struct Fault {
+    /// What the SMMU would call it, e.g. `F_TRANSLATION`, `F_PERMISSION`, `C_BAD_STE`.
+    pub kind: &'static str,
+    /// Stream id of the access (not the bank number).
+    pub sid: u32,
+    /// Address that faulted.
+    pub iova: u64,
+    /// Table level at which the walk stopped.
+    pub level: u8,
+    /// Whether it was a write.
+    pub write: bool,
+}
+
+/// One contiguous range that a bank can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
+    /// First I/O virtual address.
+    pub iova: u64,
+    /// Physical address behind it.
+    pub pa: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Whether the DSP may write.
+    pub writable: bool,
+}
+
+/// Memory as the DSP sees it: by context bank and I/O virtual address.
+pub trait Memory: Send + Sync {
+    /// Reads `buf.len()` bytes at `iova` of `bank`; page by page through the tables.
+    fn read(&self, bank: Bank, iova: u64, buf: &mut [u8]) -> Result<(), Fault>;
+
+    /// Writes `data` at `iova` of `bank`.
+    fn write(&self, bank: Bank, iova: u64, data: &[u8]) -> Result<(), Fault>;
+
+    /// All that `bank` can reach now, merged into contiguous ranges, in address order.
+    fn mappings(&self, bank: Bank) -> Result<Vec<Mapping>, Fault>;
+
+    /// Root of the page table that `bank` translates through, if any; two banks with the same
+    /// value share an address space.
+    fn table_root(&self, bank: Bank) -> Option<u64>;
+}
+
+/// The DSP's end of the FastRPC rpmsg channel.
+pub trait Channel: Send + Sync {
+    /// Sends one message to the guest; blocks while the FIFO is full.
+    fn send(&self, payload: &[u8]) -> anyhow::Result<()>;
+}

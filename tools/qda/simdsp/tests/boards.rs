@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The boards of this repository, compiled with QEMU's own tree, say what they are meant to say.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use simdsp::board::Board;
+use simdsp::machine::compile_board;
+use simdsp::qemu::Hardware;
+
+/// Needs qemu-system-aarch64 and dtc, as all of the simulator does.
+fn load(name: &str) -> Board {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../boards")
+        .join(name);
+    compile_board(&Hardware::default(), &path).unwrap()
+}
+
+/// A bank: number and stream ids.
+type Bank = (Option<u32>, Vec<u32>);
+/// A DSP: label and banks.
+type Shape = (Option<String>, Vec<Bank>);
+
+fn shape(board: &Board) -> Vec<Shape> {
+    let dsps = board.edges.iter().flat_map(|e| &e.dsps);
+    dsps.map(|d| {
+        let banks = d.banks.iter().map(|b| (b.reg, b.sids.clone())).collect();
+        (d.label.clone(), banks)
+    })
+    .collect()
+}
+
+fn bank(reg: u32, sids: &[u32]) -> Bank {
+    (Some(reg), sids.to_vec())
+}
+
+fn dsp(label: &str, banks: &[Bank]) -> Shape {
+    (Some(label.into()), banks.to_vec())
+}
+
+#[test]
+fn cdsp() {
+    let board = load("cdsp.dtsi");
+    assert_eq!(board.smmu.base, 0x905_0000);
+    let banks = [bank(1, &[0x1401]), bank(2, &[0x1402]), bank(3, &[0x1403])];
+    assert_eq!(shape(&board), [dsp("cdsp", &banks)]);
+    let node = &board.edges[0].dsps[0];
+    assert!(node.non_secure && node.sid_pos == 32);
+    assert!(node.banks.iter().all(|b| b.coherent));
+}
+
+#[test]
+fn two_dsps() {
+    let board = load("two-dsp.dtsi");
+    let cdsp = [
+        bank(1, &[0x1401]),
+        bank(2, &[0x1402]),
+        bank(3, &[0x1403]),
+        bank(4, &[0x1404, 0x1424]),
+    ];
+    let adsp = [bank(3, &[0x1003]), bank(4, &[0x1004]), bank(5, &[0x1005])];
+    assert_eq!(shape(&board), [dsp("cdsp", &cdsp), dsp("adsp", &adsp)]);
+    let secure: Vec<bool> = board.edges.iter().map(|e| !e.dsps[0].non_secure).collect();
+    assert_eq!(secure, [false, true]);
+}
+
+#[test]
+fn kaanapali() {
+    let board = load("kaanapali.dtsi");
+    let node = &board.edges[0].dsps[0];
+    assert_eq!(
+        (node.compatible.as_str(), node.sid_pos),
+        ("qcom,kaanapali-fastrpc", 56)
+    );
+}
+
+#[test]
+fn a_bank_without_smmu() {
+    let board = load("no-iommu.dtsi");
+    let banks = [bank(1, &[0x1401]), bank(2, &[])];
+    assert_eq!(shape(&board), [dsp("cdsp", &banks)]);
+}
+
+#[test]
+fn one_defect_each() {
+    let shape = shape(&load("broken.dtsi"));
+    let [nolabel, noreg, twice, none, healthy] = &shape[..] else {
+        panic!("{shape:?}")
+    };
+    assert_eq!(nolabel.0, None);
+    assert_eq!(noreg.1[0], (None, vec![0x1511]));
+    assert_eq!(twice.1[0].0, twice.1[1].0);
+    assert!(none.1.is_empty());
+    assert_eq!(healthy.1.len(), 3);
+}
+
+/// No two nodes of any board share memory, an interrupt or a stream id.
+#[test]
+fn nothing_is_shared() {
+    for name in ["cdsp", "two-dsp", "kaanapali", "no-iommu", "broken"] {
+        let board = load(&format!("{name}.dtsi"));
+        let mut regions: Vec<_> = board
+            .edges
+            .iter()
+            .flat_map(|e| [e.message_ram, e.mailbox])
+            .collect();
+        regions.sort_by_key(|r| r.base);
+        for pair in regions.windows(2) {
+            assert!(pair[0].base + pair[0].len <= pair[1].base, "{name}");
+        }
+        let (first, last) = (regions[0], regions[regions.len() - 1]);
+        assert!(first.base >= 0x5fe0_0000 && last.base + last.len <= 0x6000_0000);
+        let banks = || {
+            board
+                .edges
+                .iter()
+                .flat_map(|e| &e.dsps)
+                .flat_map(|d| &d.banks)
+        };
+        let sids: Vec<u32> = banks().flat_map(|b| b.sids.clone()).collect();
+        let unique: BTreeSet<u32> = sids.iter().copied().collect();
+        assert_eq!(unique.len(), sids.len(), "{name}");
+        assert!(sids.iter().all(|s| *s < 0x1_0000), "QEMU knows 16 bits");
+    }
+}
