@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control port: how a test in the guest talks to the simulator.
+//!
+//! A stream of lines, one request, one answer. An answer starts with `ok`, `fail` or `error
+//! <why>`. Answers marked * go on with n lines after `ok <n>`. `<dsp>` is a label; numbers may be
+//! decimal or 0x-hexadecimal, statuses may be negative.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `begin <test>` | `ok`; forgets scripts and records, loads the script of that name, if there is one |
+//! | `end` | `ok`, or `fail <n>` and n lines of problems, after waiting up to 2 s for the test's calls and processes to end |
+//! | `script <JSON on one line>` | `ok`; see [`crate::script`] |
+//! | `allow <rule>` | `ok`; the test may break this rule of [`crate::strict`] |
+//! | `expect-fault <n>` | `ok`; adds to the number of faults that `end` wants |
+//! | `profile fastrpc\|qda` | `ok`; whose driver is judged |
+//! | `stat <dsp> <key>` | `ok <number>`; keys below |
+//! | `faults` | `ok <n>`*: `<dsp> client <c> bank <b> <kind> sid <s> iova <hex> level <l> r\|w` |
+//! | `violations` | `ok <n>`*: `<dsp> <rule> (<source>): <detail>` |
+//! | `release-held <dsp> [status]` | `ok <n calls>`; without a status they are executed |
+//! | `complete-listener <dsp> <status>` | `ok <n calls>` |
+//! | `reverse <dsp> <handle> <method> [client:<n>] [in:<hex>]... [out:<len>]...` | `ok <status> <hex or -> ...` |
+//! | `reverse-open <dsp> <name>` | `ok <status> <handle> <error>` |
+//! | `touch <dsp> <client> <iova> <len> r\|w` | `ok`, or `fault <kind> sid <s> iova <hex> level <l> r\|w`; not counted as a fault of the test |
+//! | `mappings <dsp> <bank>` | `ok <n>`*: `<iova hex> <pa hex> <len hex> r\|rw` |
+//! | `dsps` | `ok <n>`*: `<label> sid_pos <n> banks <b>,<b>...` |
+//! | `trace on\|off` | `ok`; messages go to the log |
+//! | `help` | `ok <n>`*: names of the requests |
+//!
+//! Keys of `stat`. Growing: `messages`, `invokes` (not built by the kernel), `kernel_calls`,
+//! `replies`, `drops` (answers swallowed by a script), `attaches`, `creates`, `releases` (answered
+//! 0), `opens`, `last_client` (id of the newest process). Since the test began: `faults`,
+//! `violations`. Now: `outstanding`, `processes`, `held`, `listeners`, `parked` (held and
+//! listeners), `maps` (numbers and heap pieces mapped into processes), `mappings` (bytes that all
+//! banks map), `banks`.
+
+mod lines;
+
+use crate::dsp::Dsp;
+use crate::pd::listener::{Answer, Reverse};
+use crate::port::{Bank, Fault};
+use crate::script::Script;
+use crate::stats::FaultRecord;
+use crate::strict::Rule;
+use anyhow::{anyhow, bail, Context as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long `end` waits for calls and processes.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How long a reverse call waits for a listener, and for the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+#[derive(Debug, Default)]
+struct Test {
+    name: Option<String>,
+    faults: u64,
+    /// Clients that lived before it began, by DSP; not its business.
+    before: BTreeMap<String, BTreeSet<i32>>,
+}
+
+/// Serves control ports, and is the same as a Rust API.
+#[derive(Debug)]
+pub struct Server {
+    dsps: Vec<Arc<Dsp>>,
+    scripts: Option<PathBuf>,
+    test: Mutex<Test>,
+}
+
+impl Server {
+    /// A server for these DSPs.
+    pub fn new(dsps: Vec<Arc<Dsp>>) -> Self {
+        Self {
+            dsps,
+            scripts: None,
+            test: Mutex::new(Test::default()),
+        }
+    }
+
+    /// Loads scripts of tests from this directory.
+    pub fn with_scripts(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.scripts = Some(dir.into());
+        self
+    }
+
+    fn test(&self) -> MutexGuard<'_, Test> {
+        self.test.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The DSP with this label.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn dsp(&self, label: &str) -> anyhow::Result<&Arc<Dsp>> {
+        let found = self.dsps.iter().find(|dsp| dsp.label() == label);
+        found.ok_or_else(|| anyhow!("no DSP {label:?}"))
+    }
+
+    /// Starts a test.
+    ///
+    /// # Errors
+    ///
+    /// Its script is wrong.
+    pub fn begin(&self, name: &str) -> anyhow::Result<()> {
+        log::info!("test {name}");
+        let script = match &self.scripts {
+            Some(dir) => Script::load(dir, name)?,
+            None => Script::default(),
+        };
+        let before = |dsp: &Arc<Dsp>| {
+            let clients = dsp
+                .processes()
+                .iter()
+                .map(|process| process.client)
+                .collect();
+            (dsp.label().to_owned(), clients)
+        };
+        *self.test() = Test {
+            name: Some(name.into()),
+            faults: 0,
+            before: self.dsps.iter().map(before).collect(),
+        };
+        for dsp in &self.dsps {
+            dsp.begin_test();
+        }
+        self.script(&script);
+        Ok(())
+    }
+
+    /// Adds a script.
+    pub fn script(&self, script: &Script) {
+        self.expect_faults(script.expect_faults);
+        for dsp in &self.dsps {
+            dsp.add_script(script);
+        }
+    }
+
+    /// Adds to the number of faults that the test means to cause.
+    pub fn expect_faults(&self, n: u64) {
+        self.test().faults += n;
+    }
+
+    /// Ends a test: gives its problems, none when all is well.
+    ///
+    /// # Errors
+    ///
+    /// No test was begun.
+    pub fn end(&self) -> anyhow::Result<Vec<String>> {
+        let test = std::mem::take(&mut *self.test());
+        let name = test.name.clone().context("no test was begun")?;
+        let deadline = Instant::now() + SETTLE;
+        let mut left = self.leftovers(&test);
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+            left = self.leftovers(&test);
+        }
+        self.check_shared();
+        let mut problems = left;
+        for dsp in &self.dsps {
+            let violations = dsp.judge().violations();
+            problems.extend(
+                violations
+                    .iter()
+                    .map(|violation| format!("{} {violation}", dsp.label())),
+            );
+            let more = dsp.judge().count() - violations.len() as u64;
+            if more != 0 {
+                problems.push(format!("{} {more} violations more", dsp.label()));
+            }
+        }
+        let faults: u64 = self.dsps.iter().filter_map(|dsp| dsp.stat("faults")).sum();
+        if faults != test.faults {
+            problems.push(format!("{faults} faults, {} expected", test.faults));
+            problems.extend(self.faults());
+        }
+        for dsp in &self.dsps {
+            dsp.begin_test();
+        }
+        log::info!("test {name}: {} problems", problems.len());
+        for problem in &problems {
+            log::warn!("test {name}: {problem}");
+        }
+        Ok(problems)
+    }
+
+    /// What the test has not cleaned up yet.
+    fn leftovers(&self, test: &Test) -> Vec<String> {
+        let mut left = Vec::new();
+        for dsp in &self.dsps {
+            let label = dsp.label();
+            let none = BTreeSet::new();
+            let before = test.before.get(label).unwrap_or(&none);
+            let mut foreign = BTreeSet::new();
+            for process in dsp.processes() {
+                if before.contains(&process.client) {
+                    foreign.extend(process.known_bank());
+                } else {
+                    left.push(format!("{label} client {} is alive", process.client));
+                }
+            }
+            let inner = dsp.inner();
+            let calls = inner.outstanding.values().map(|call| call.request);
+            let calls: Vec<_> = calls
+                .filter(|request| !before.contains(&request.client_id))
+                .collect();
+            drop(inner);
+            for request in calls {
+                left.push(format!(
+                    "{label} call {:#x} of client {} on handle {} is outstanding",
+                    request.ctx, request.client_id, request.handle
+                ));
+            }
+            for bank in dsp.used_banks().difference(&foreign) {
+                let bytes = dsp.mapped_bytes(*bank);
+                if bytes != 0 {
+                    left.push(format!("{label} bank {bank}: {bytes:#x} bytes are mapped"));
+                }
+            }
+        }
+        left
+    }
+
+    /// Reports banks that were used and share a page table.
+    fn check_shared(&self) {
+        let mut roots: BTreeMap<u64, (String, Bank)> = BTreeMap::new();
+        for dsp in &self.dsps {
+            for bank in dsp.used_banks() {
+                let Some(root) = dsp.memory.table_root(bank) else {
+                    continue;
+                };
+                let here = (dsp.label().to_owned(), bank);
+                if let Some((label, other)) = roots.insert(root, here) {
+                    let detail =
+                        format!("bank {bank} and {label} bank {other} have table {root:#x}");
+                    dsp.judge().report(Rule::BankShared, detail);
+                }
+            }
+        }
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for dsp in &self.dsps {
+            for FaultRecord {
+                client,
+                bank,
+                fault,
+            } in dsp.faults()
+            {
+                lines.push(format!(
+                    "{} client {client} bank {bank} {}",
+                    dsp.label(),
+                    fault_line(&fault)
+                ));
+            }
+        }
+        lines
+    }
+
+    /// Makes a call to the guest: through `client`, or the first process that listens.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens or answers within 5 s each.
+    pub fn reverse(
+        &self,
+        dsp: &Dsp,
+        client: Option<i32>,
+        call: &Reverse,
+    ) -> anyhow::Result<Answer> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let listens = |process: &Arc<crate::process::Process>| {
+                process.listener.parked() != 0
+                    && client.is_none_or(|client| client == process.client)
+            };
+            if let Some(process) = dsp.processes().into_iter().find(listens) {
+                return dsp.reverse(&process, call, PATIENCE);
+            }
+            if Instant::now() > deadline {
+                bail!("no listener is parked");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Opens an interface of the guest by name; gives status, handle and error word.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::reverse`]; the guest sent too little.
+    pub fn reverse_open(&self, dsp: &Dsp, name: &str) -> anyhow::Result<(i32, u32, u32)> {
+        let name = [name.as_bytes(), &[0]].concat();
+        let lengths = [name.len() as u32, 256];
+        let call = Reverse {
+            handle: 0,
+            method: 0,
+            ins: vec![
+                lengths.iter().flat_map(|word| word.to_le_bytes()).collect(),
+                name,
+            ],
+            outs: vec![8, 256],
+        };
+        let answer = self.reverse(dsp, None, &call)?;
+        let words = answer.outs.first().and_then(|out| crate::call::words(out));
+        let [handle, error] =
+            words.with_context(|| format!("status {}, no handle", answer.status))?;
+        Ok((answer.status, handle, error))
+    }
+
+    /// Answers all parked listeners of a DSP.
+    pub fn complete_listeners(&self, dsp: &Dsp, status: i32) -> usize {
+        let processes = dsp.processes();
+        processes
+            .iter()
+            .map(|process| dsp.complete_listeners(process, status))
+            .sum()
+    }
+}
+
+fn fault_line(fault: &Fault) -> String {
+    let way = if fault.write { "w" } else { "r" };
+    format!(
+        "{} sid {:#x} iova {:#x} level {} {way}",
+        fault.kind, fault.sid, fault.iova, fault.level
+    )
+}
