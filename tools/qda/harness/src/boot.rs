@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One boot of the guest, with a simulated DSP at each of the board's FastRPC nodes.
+
+use crate::collect::{Collector, News};
+use crate::outcome::Case;
+use crate::suite::Boot;
+use crate::Paths;
+use anyhow::{ensure, Context, Result};
+use simdsp::console::Line;
+use simdsp::control::Server;
+use simdsp::dsp::{self, Dsp};
+use simdsp::machine::{Config, Machine, Seat};
+use simdsp::strict::Profile;
+use simdsp::trace::Walk;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a powered-off guest's QEMU may take to go.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the time is looked at while the guest is silent.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A machine with its DSPs. The order is that in which they go.
+struct Running {
+    machine: Machine,
+    dsps: Vec<Arc<Dsp>>,
+    _dir: TempDir,
+}
+
+/// The machine of a boot; `append` ends its kernel's command line.
+fn config(paths: &Paths, boot: &Boot, append: &str) -> Result<Config> {
+    let kernel = paths
+        .build
+        .join(format!("kernel-{}/arch/arm64/boot/Image", boot.kernel));
+    let initrd = paths.build.join(format!("guest-{}.cpio", boot.kernel));
+    for file in [&kernel, &initrd] {
+        ensure!(
+            file.exists(),
+            "{} is missing; the make targets build it",
+            file.display()
+        );
+    }
+    let board = paths
+        .top
+        .join(format!("tools/qda/boards/{}.dtsi", boot.board));
+    let mut config = Config::new(kernel, board);
+    config.initrd = Some(initrd);
+    config.append = append.to_string();
+    Ok(config)
+}
+
+fn start(paths: &Paths, mut config: Config, profile: Profile) -> Result<Running> {
+    // The guest's RAM is a file: not in the system's directory for temporary files, which may be
+    // small and in memory. Each run has a directory of its own.
+    let run = paths.build.join("run");
+    fs::create_dir_all(&run).with_context(|| format!("creating {}", run.display()))?;
+    let dir = TempDir::with_prefix_in("guest-", &run)?;
+    config.dir = Some(dir.path().to_path_buf());
+    let mut dsps = Vec::new();
+    let mut machine = Machine::start(&config, &mut |seat: Seat<'_>| {
+        let dsp = Dsp::new(
+            dsp::Config {
+                label: seat.label.to_string(),
+                sid_pos: seat.node.sid_pos,
+                banks: seat.memory.banks().keys().copied().collect(),
+                profile,
+                ..dsp::Config::default()
+            },
+            seat.memory.clone(),
+        );
+        dsps.push(dsp.clone());
+        Ok(dsp)
+    })?;
+    let server = Server::new(dsps.clone()).with_scripts(paths.top.join("tools/qda/tests/scripts"));
+    if let Some(control) = machine.take_control() {
+        thread::Builder::new()
+            .name("control".into())
+            .spawn(move || {
+                if let Err(error) = server.serve(control) {
+                    log::info!("control port: {error:#}");
+                }
+            })
+            .context("starting the control port's thread")?;
+    }
+    Ok(Running {
+        machine,
+        dsps,
+        _dir: dir,
+    })
+}
+
+/// What a boot came to.
+pub struct Ended {
+    /// Tests that got their result only at the end.
+    pub cases: Vec<Case>,
+    /// Pages that the DSPs walked, where this was asked for.
+    pub walks: Vec<Walk>,
+}
+
+/// What is wanted of a boot beyond its description.
+#[derive(Default)]
+pub struct Wish {
+    /// Arguments of the suite's script, in place of its own.
+    pub args: Option<Vec<String>>,
+    /// Record the pages that the DSPs walk.
+    pub trace: bool,
+    /// Where the console goes.
+    pub console_log: Option<PathBuf>,
+}
+
+/// The kernel's command line of a boot.
+fn command_line(boot: &Boot, wish: &Wish) -> String {
+    let args = match &wish.args {
+        Some(args) => args.join(","),
+        None => boot.args.join(","),
+    };
+    let mut line = format!(
+        "loglevel=7 printk.devkmsg=on guest.suite={} {}",
+        boot.script, boot.append
+    );
+    if !args.is_empty() {
+        line.push_str(&format!(" guest.args={args}"));
+    }
+    line
+}
+
+/// Boots the guest and hands what its console brings to `on`, until it powers off, dies or is out
+/// of time.
+///
+/// # Errors
+///
+/// When the machine does not start. What goes wrong later is a failed test.
+pub fn run(
+    paths: &Paths,
+    boot: &Boot,
+    wish: &Wish,
+    on: &mut dyn FnMut(&Collector, News),
+) -> Result<Ended> {
+    let mut config = config(paths, boot, &command_line(boot, wish))?;
+    config.console_log = wish.console_log.clone();
+    let profile = match boot.script {
+        "reference" => Profile::Fastrpc,
+        _ => Profile::Qda,
+    };
+    let running = start(paths, config, profile)?;
+    running.machine.trace().set(wish.trace);
+    let mut lines = running
+        .machine
+        .console()
+        .context("the machine has no console")?
+        .lines();
+    let mut collector = Collector::new(boot.prefix, boot.kunit);
+    let deadline = Instant::now() + Duration::from_secs(boot.limit.min(86400));
+    let mut problem = None;
+    loop {
+        match lines.next(TICK) {
+            Line::Text(text) => {
+                let news = collector.line(&text);
+                on(&collector, news);
+            }
+            Line::End => break,
+            Line::Timeout if Instant::now() > deadline => {
+                problem = Some(format!("no end after {} s", boot.limit));
+                break;
+            }
+            Line::Timeout => {}
+        }
+    }
+    if problem.is_none() {
+        problem = match running.machine.wait(EXIT_LIMIT) {
+            None => Some("QEMU does not end".to_string()),
+            Some(exit) => exit.check().err().map(|error| format!("{error:#}")),
+        };
+    }
+    let mut cases = collector.finish(problem);
+    for dsp in &running.dsps {
+        // Those of the tests that ask by the control port are theirs; what is left came outside.
+        let violations = dsp.judge().violations();
+        if !violations.is_empty() {
+            let detail: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            let name = format!("{}the simulated {} is content", boot.prefix, dsp.label());
+            cases.push(Case::failed(name, detail.join("\n")));
+        }
+    }
+    let walks = running.machine.trace().take();
+    running.machine.shutdown()?;
+    Ok(Ended { cases, walks })
+}
+
+/// Boots the guest with the console on our own terminal.
+///
+/// # Errors
+///
+/// When the machine does not start.
+pub fn interactive(paths: &Paths, boot: &Boot) -> Result<()> {
+    let mut config = config(paths, boot, &command_line(boot, &Wish::default()))?;
+    config.interactive = true;
+    let running = start(paths, config, Profile::Qda)?;
+    while running.machine.wait(TICK).is_none() {}
+    running.machine.shutdown()
+}

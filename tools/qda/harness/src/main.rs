@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Boots the guest with the simulated DSP, and runs the test suites, the demo or a shell in it.
+//!
+//! The make targets build what this needs and call it; see `make help`.
+
+mod boot;
+mod cargo;
+mod collect;
+mod console;
+mod host;
+mod outcome;
+mod report;
+mod splat;
+mod suite;
+mod tap;
+
+use anyhow::{bail, Context, Result};
+use boot::Wish;
+use clap::{Parser, Subcommand};
+use outcome::{Case, Outcome, Summary};
+use report::Reporter;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use suite::{Suite, What, SUITES};
+
+#[derive(Parser)]
+#[command(about = "Runs the guest with the simulated DSP")]
+struct Cli {
+    /// The repository.
+    #[arg(long, default_value = ".")]
+    top: PathBuf,
+    /// The build directory.
+    #[arg(long, env = "BUILD", default_value = "build")]
+    build: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run test suites; all of them when none is named.
+    Test { suites: Vec<String> },
+    /// Run the sample.
+    Demo {
+        /// Seed of the numbers that it computes with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// A shell in the guest.
+    Shell,
+    /// List the suites.
+    List,
+}
+
+/// Where things are.
+pub struct Paths {
+    pub top: PathBuf,
+    pub build: PathBuf,
+}
+
+impl Paths {
+    fn results(&self) -> PathBuf {
+        self.build.join("results")
+    }
+}
+
+/// Runs one suite. What keeps it from running is a failed test of it.
+fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
+    let mut report = Reporter::new(suite.name, suite.about);
+    let mut cases = match suite.what {
+        What::Cargo(args) => host::run(paths, suite.name, args, &mut report)?,
+        What::Guest(boots) => {
+            let mut cases = Vec::new();
+            for (number, boot) in boots.iter().enumerate() {
+                cases.extend(run_boot(paths, suite, number, boot, &mut report));
+            }
+            cases
+        }
+    };
+    if !cases.iter().any(|case| case.outcome != Outcome::Skipped) {
+        let case = Case::failed("the suite", "it ran nothing");
+        report.case(&case);
+        cases.push(case);
+    }
+    if suite.name == "kunit" && !cases.iter().any(|case| case.name.starts_with("qda")) {
+        let case = Case::failed("the driver's own suites", "none of them ran");
+        report.case(&case);
+        cases.push(case);
+    }
+    let summary = Summary::of(suite.name, &cases, report.elapsed());
+    outcome::write_tap(
+        &paths.results(),
+        suite.name,
+        &cases,
+        &versions(paths, suite),
+    )?;
+    report.end(&summary);
+    Ok(summary)
+}
+
+/// Runs one boot of a suite; its tests.
+fn run_boot(
+    paths: &Paths,
+    suite: &Suite,
+    number: usize,
+    boot: &suite::Boot,
+    report: &mut Reporter,
+) -> Vec<Case> {
+    report.step(&format!(
+        "boot: kernel {}, board {}, {}",
+        boot.kernel, boot.board, boot.script
+    ));
+    let log = match number {
+        0 => format!("{}.console.log", suite.name),
+        _ => format!("{}.{}.console.log", suite.name, boot.script),
+    };
+    let wish = Wish {
+        console_log: Some(paths.results().join(log)),
+        ..Wish::default()
+    };
+    let mut cases = Vec::new();
+    let ended = boot::run(paths, boot, &wish, &mut |_, news| {
+        for case in news.cases {
+            report.case(&case);
+            cases.push(case);
+        }
+    });
+    let last = match ended {
+        Ok(ended) => ended.cases,
+        Err(error) => vec![Case::failed(
+            format!("{}the machine", boot.prefix),
+            format!("{error:#}"),
+        )],
+    };
+    for case in last {
+        report.case(&case);
+        cases.push(case);
+    }
+    cases
+}
+
+/// The versions of the foreign programs that a suite ran.
+fn versions(paths: &Paths, suite: &Suite) -> Vec<String> {
+    if suite.name != "reference" {
+        return Vec::new();
+    }
+    let file = paths.build.join("downloads/clients/versions");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(str::to_string).collect()
+}
+
+fn test(paths: &Paths, names: &[String]) -> Result<bool> {
+    for name in names {
+        if !SUITES.iter().any(|suite| suite.name == name) {
+            let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+            bail!("no suite {name}; there are: {}", known.join(", "));
+        }
+    }
+    let results = paths.results();
+    // What an earlier run left is not to be taken for this one's; a run of some suites replaces
+    // their results alone.
+    if names.is_empty() && results.exists() {
+        fs::remove_dir_all(&results).with_context(|| format!("clearing {}", results.display()))?;
+    }
+    fs::create_dir_all(&results).with_context(|| format!("creating {}", results.display()))?;
+    let mut all = outcome::read_summary(&results);
+    let chosen = SUITES
+        .iter()
+        .filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name));
+    let mut summaries = Vec::new();
+    for suite in chosen {
+        let summary = run_suite(paths, suite).unwrap_or_else(|error| {
+            let case = Case::failed("the suite", format!("{error:#}"));
+            eprintln!("FAIL {} the suite: {error:#}", suite.name);
+            Summary::of(suite.name, &[case], std::time::Duration::ZERO)
+        });
+        all.retain(|earlier| earlier.suite != suite.name);
+        all.push(summary.clone());
+        outcome::write_summary(&results, &all)?;
+        summaries.push(summary);
+    }
+    println!("{}", outcome::total_line(&summaries));
+    Ok(summaries.iter().all(|summary| summary.failed == 0))
+}
+
+/// Runs the sample and shows what it prints, then the pages that the DSP walked for it.
+fn demo(paths: &Paths, seed: u64) -> Result<bool> {
+    println!("booting the guest");
+    let log = paths.build.join("demo.console.log");
+    let wish = Wish {
+        args: Some(vec![seed.to_string()]),
+        trace: true,
+        console_log: Some(log.clone()),
+    };
+    let mut status = None;
+    let mut began = false;
+    let mut complaints = Vec::new();
+    let ended = boot::run(paths, &suite::DEMO, &wish, &mut |collector, news| {
+        if collector.began() && !began {
+            began = true;
+            println!("the guest is up; it runs the sample\n");
+        }
+        if let Some(line) = news.output {
+            println!("{line}");
+        }
+        status = news.ended.unwrap_or(status);
+        complaints.extend(news.cases);
+    })?;
+    complaints.extend(ended.cases);
+    show_walks(&ended.walks);
+    let mut good = status == Some(0);
+    for case in &complaints {
+        if case.outcome == Outcome::Failed {
+            println!("error: {}: {}", case.name, case.detail);
+            good = false;
+        }
+    }
+    println!("the guest's console is in {}", log.display());
+    Ok(good)
+}
+
+/// Lines of the walk log that are printed from its begin and from its end.
+const WALKS_SHOWN: usize = 12;
+
+fn show_walks(walks: &[simdsp::trace::Walk]) {
+    let pages: u64 = walks.iter().map(|walk| walk.pages()).sum();
+    println!("\nwhat the simulated DSP touched, by walking the SMMU's tables: {pages} pages");
+    let hidden = walks.len().saturating_sub(2 * WALKS_SHOWN);
+    for (number, walk) in walks.iter().enumerate() {
+        if hidden > 0 && number == WALKS_SHOWN {
+            println!("  ... {hidden} more accesses ...");
+        }
+        if hidden == 0 || !(WALKS_SHOWN..WALKS_SHOWN + hidden).contains(&number) {
+            println!("  {walk}");
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::init();
+    let paths = Paths {
+        top: cli.top,
+        build: cli.build,
+    };
+    let result = match cli.command {
+        Command::Test { suites } => test(&paths, &suites),
+        Command::Demo { seed } => demo(&paths, seed),
+        Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
+        Command::List => {
+            for suite in SUITES {
+                println!("{:12} {}", suite.name, suite.about);
+            }
+            Ok(true)
+        }
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
