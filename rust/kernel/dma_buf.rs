@@ -86,6 +86,17 @@ impl DmaBuf {
         self.0.get()
     }
 
+    /// Returns how many references to the buffer there are: file descriptors, mappings into user
+    /// space, importers, and those of `ARef<DmaBuf>`.
+    ///
+    /// Others may take and drop references at any time. The number is only good for finding out
+    /// that nobody but the caller has any, because then nobody else can take one.
+    #[inline]
+    pub fn references(&self) -> usize {
+        // SAFETY: The buffer, and thus its file, is valid.
+        unsafe { bindings::file_count((*self.as_raw()).file) }
+    }
+
     /// Returns the size of the buffer in bytes.
     #[inline]
     pub fn size(&self) -> usize {
