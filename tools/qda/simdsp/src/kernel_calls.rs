@@ -16,6 +16,10 @@ pub const INIT: u32 = 1;
 pub const UTILITIES: u32 = 2;
 /// Flag of MMAP: memory for the process' heap (74).
 const ADD_PAGES: u32 = 0x1000;
+/// The same for memory that may be kept in the system cache: what the user library passes.
+const ADD_PAGES_LLC: u32 = 0x3000;
+/// Flag of MEM_MAP: the buffer becomes known by its number, but gets no address (uapi/misc/fastrpc.h).
+const FD_NOMAP: u32 = 16;
 /// Bytes of a page entry, which MMAP and MEM_MAP give as `num` (2097, 2229).
 const PAGE_ENTRY: u32 = 16;
 /// Attributes that a DSP has, 1 to 255 (1886).
@@ -230,7 +234,9 @@ fn mmap(dsp: &Dsp, call: &Call) -> Done {
     let (addr, size) = page(dsp, call, 1)?;
     let process = process(dsp, call, client)?;
     expect(dsp, num == PAGE_ENTRY, || format!("num {num}"))?;
-    expect(dsp, flags == ADD_PAGES, || format!("flags {flags:#x}"))?;
+    expect(dsp, matches!(flags, ADD_PAGES | ADD_PAGES_LLC), || {
+        format!("flags {flags:#x}")
+    })?;
     let at = handed_over(dsp, call, "heap", addr, size)?;
     check_bank(dsp, &process, "heap", at);
     let vaddr = dsp.new_vaddr(size);
@@ -255,7 +261,7 @@ fn munmap(dsp: &Dsp, call: &Call) -> Done {
 /// Method 10 (2200): in 0 {s32 client, s32 number, s32 offset, u32 flags, u64 vaddr, s32 num, s32
 /// data length}, in 1 {u64 addr, u64 size}, in 2 empty; out 0 u64 address on the DSP.
 fn mem_map(dsp: &Dsp, call: &Call) -> Done {
-    let [client, number, _, _, _, _, num, data_len] = fields(dsp, call, 0)?;
+    let [client, number, _, flags, _, _, num, data_len] = fields(dsp, call, 0)?;
     let (addr, size) = page(dsp, call, 1)?;
     let process = process(dsp, call, client)?;
     exactly(dsp, call, 2, 0)?;
@@ -264,7 +270,10 @@ fn mem_map(dsp: &Dsp, call: &Call) -> Done {
     })?;
     let at = handed_over(dsp, call, "mapped buffer", addr, size)?;
     check_bank(dsp, &process, "mapped buffer", at);
-    let vaddr = dsp.new_vaddr(size);
+    let vaddr = match flags {
+        FD_NOMAP => 0,
+        _ => dsp.new_vaddr(size),
+    };
     if !process.map(number as i32, Mapped { addr, size, vaddr }) {
         dsp.judge().report(
             Rule::MappedTwice,
