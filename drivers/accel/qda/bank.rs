@@ -2,30 +2,44 @@
 
 //! Compute context banks, and leases of them.
 //!
-//! A bank is an address space of the DSP behind a stream id of the IOMMU. A DSP process leases one;
-//! everything that is mapped in it holds the lease. The bank goes back to the pool when the last
-//! holder lets go, so that nobody ever gets a bank in which something of another is still mapped.
+//! A bank is an address space of the DSP behind a stream of the IOMMU. A client, that is an address
+//! space of user space, leases a slot of one for its DSP processes; everything that is mapped in
+//! the bank holds a lease. The slot goes back to the pool when the last holder lets go, so that
+//! nobody ever gets a bank in which something of another is still mapped. Which slot a client gets
+//! is in [`crate::slots`].
 
 use crate::{
     layout::BankPrefix,
+    slots::{
+        Choice,
+        Slots,
+        Want,
+        PHYSICAL, //
+    },
     soc::SocData, //
 };
 use kernel::{
     compute_bus,
+    current,
     device::{
         self,
-        property::FwNode,
+        property::{
+            FwNode,
+            NArgs, //
+        },
         Bound, //
     },
     dma::DmaMask,
+    mm::Mm,
     new_condvar,
     new_mutex,
     prelude::*,
     str::CString,
     sync::{
+        aref::ARef,
         atomic::{
             Atomic,
-            Relaxed, //
+            Full, //
         },
         Arc,
         CondVar,
@@ -35,68 +49,169 @@ use kernel::{
     time::msecs_to_jiffies, //
 };
 
-/// How long [`Pool::lease`] waits for a bank whose DSP process is just ending, in milliseconds.
+/// How long [`Pool::lease`] waits for a slot whose DSP process is just ending, in milliseconds.
 const RELEASE_WAIT_MS: u32 = 11_000;
+
+/// Most slots of one bank that `qcom,nsessions` may ask for.
+const MAX_SESSIONS: u32 = 64;
+
+/// A client: whoever has one address space, however many files it has opened.
+///
+/// A child that was forked is another client, and so is what a process becomes by exec(). The
+/// reference keeps the identity from being used again, not the memory.
+#[derive(Clone)]
+pub(crate) struct Client(Option<ARef<Mm>>);
+
+impl Client {
+    /// The client that the caller is part of.
+    pub(crate) fn current() -> Self {
+        Self(current!().mm().map(|mm| ARef::from(&**mm)))
+    }
+}
+
+impl PartialEq for Client {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(a), Some(b)) => core::ptr::eq(&**a, &**b),
+            // Nobody shares with a thread of the kernel.
+            _ => false,
+        }
+    }
+}
+
+/// An address space of the DSP: the device that memory is mapped for.
+pub(crate) type AddressSpace = compute_bus::Bank;
 
 /// One context bank.
 pub(crate) struct Bank {
-    device: compute_bus::Bank,
+    /// Shared with banks whose streams are the same to the IOMMU.
+    space: Arc<AddressSpace>,
     number: u32,
     prefix: BankPrefix,
 }
 
-impl Bank {
-    /// Makes the bank that `node` describes, a device below `parent`.
-    ///
-    /// # Errors
-    ///
-    /// - [`EINVAL`]: `reg` is missing or does not fit into an address, or the IOMMU does not
-    ///   translate for the bank.
-    /// - whatever its device reports.
-    fn new(
-        parent: &device::Device<Bound>,
-        node: &FwNode,
-        number: u32,
-        dsp: &CStr,
-        soc: &SocData,
-    ) -> Result<Self> {
-        let prefix = BankPrefix::new(number, soc.bank_position())?;
-        let name = CString::try_from_fmt(fmt!("{}-{}", dsp, number))?;
-        let mask = DmaMask::try_new(soc.dma_bits(dsp))?;
+/// One stream of an IOMMU.
+struct Stream {
+    iommu: usize,
+    id: u64,
+    mask: u64,
+}
 
-        Ok(Self {
-            device: compute_bus::Bank::new(parent, node, &name, mask)?,
-            number,
-            prefix,
-        })
+impl Stream {
+    /// The streams that a bank's `iommus` names.
+    fn of(node: &FwNode) -> Result<KVec<Self>> {
+        let mut streams = KVec::new();
+
+        for index in 0.. {
+            let nargs = NArgs::Prop(c"#iommu-cells");
+            let Ok(args) = node.property_get_reference_args(c"iommus", nargs, index) else {
+                break;
+            };
+            streams.push(
+                Self {
+                    iommu: args.fwnode().map_or(0, |iommu| core::ptr::from_ref(iommu).addr()),
+                    id: args.as_slice().first().copied().unwrap_or(0),
+                    mask: args.as_slice().get(1).copied().unwrap_or(0),
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(streams)
+    }
+
+    /// Whether the IOMMU can't tell them apart.
+    fn overlaps(&self, other: &Self) -> bool {
+        self.iommu == other.iommu && (self.id ^ other.id) & !(self.mask | other.mask) == 0
     }
 }
 
-/// What a bank of the pool is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Nobody has it.
-    Free,
-    /// A DSP process has it.
-    Leased,
-    /// Its DSP process is ending; it will soon be free.
-    Releasing,
-    /// Nobody has it, but its DSP process never said that it ended.
-    Stuck,
+/// What [`Pool::new`] has made so far.
+struct Maker<'a> {
+    parent: &'a device::Device<Bound>,
+    dsp: &'a CStr,
+    soc: &'a SocData,
+    /// Address spaces, with the streams that lead to them.
+    spaces: KVec<(Arc<AddressSpace>, KVec<Stream>)>,
+    banks: KVec<Arc<Bank>>,
+    slots: Slots<Client>,
 }
 
-struct Entry {
-    bank: Arc<Bank>,
-    state: State,
+impl Maker<'_> {
+    /// The address space of the bank that `node` describes, made now if there is none. Returns its
+    /// index.
+    fn space(&mut self, node: &FwNode, number: u32) -> Result<usize> {
+        let streams = Stream::of(node)?;
+        let known = self.spaces.iter_mut().enumerate().find(|(_, (_, known))| {
+            known
+                .iter()
+                .any(|stream| streams.iter().any(|other| stream.overlaps(other)))
+        });
+        if let Some((index, (_, known))) = known {
+            dev_info!(
+                self.parent,
+                "context bank {} shares a stream with another, and its address space\n",
+                number
+            );
+            for stream in streams {
+                known.push(stream, GFP_KERNEL)?;
+            }
+            return Ok(index);
+        }
+
+        let name = CString::try_from_fmt(fmt!("{}-{}", self.dsp, number))?;
+        let mask = DmaMask::try_new(self.soc.dma_bits(self.dsp))?;
+        let space = AddressSpace::new(self.parent, node, &name, mask)?;
+        self.spaces
+            .push((Arc::new(space, GFP_KERNEL)?, streams), GFP_KERNEL)?;
+        Ok(self.spaces.len() - 1)
+    }
+
+    /// Adds the bank that `node` describes, with its slots.
+    fn add(&mut self, node: &FwNode, number: u32) -> Result {
+        let prefix = BankPrefix::new(number, self.soc.bank_position())?;
+        let sessions = node
+            .property_read::<u32>(c"qcom,nsessions")
+            .or(1)
+            .clamp(1, MAX_SESSIONS);
+        let index = self.space(node, number)?;
+        let space = self.spaces[index].0.clone();
+        let index = if space.is_translated() {
+            index
+        } else {
+            PHYSICAL
+        };
+        let bank = Arc::new(
+            Bank {
+                space,
+                number,
+                prefix,
+            },
+            GFP_KERNEL,
+        )?;
+
+        for _ in 0..sessions {
+            self.banks.push(bank.clone(), GFP_KERNEL)?;
+            self.slots.add(index)?;
+        }
+        Ok(())
+    }
+}
+
+struct Inner {
+    /// The bank of each slot.
+    banks: KVec<Arc<Bank>>,
+    slots: Slots<Client>,
 }
 
 /// All banks of one DSP.
 #[pin_data]
 pub(crate) struct Pool {
     #[pin]
-    entries: Mutex<KVec<Entry>>,
+    inner: Mutex<Inner>,
     #[pin]
     changed: CondVar,
+    coherent: bool,
+    translated: bool,
 }
 
 impl Pool {
@@ -105,7 +220,8 @@ impl Pool {
     /// # Errors
     ///
     /// - [`ENODEV`]: there is no bank.
-    /// - [`EINVAL`]: a bank has no `reg`, one that does not fit, or that of another.
+    /// - [`EINVAL`]: a bank has no `reg`, one that does not fit into an address, or that of
+    ///   another; or the IOMMU does not translate for it.
     /// - whatever making a bank's device reports.
     pub(crate) fn new(
         parent: &device::Device<Bound>,
@@ -113,46 +229,49 @@ impl Pool {
         dsp: &CStr,
         soc: &SocData,
     ) -> Result<Arc<Self>> {
-        let mut numbers = KVec::new();
-        let mut entries = KVec::new();
+        let mut maker = Maker {
+            parent,
+            dsp,
+            soc,
+            spaces: KVec::new(),
+            banks: KVec::new(),
+            slots: Slots::new(),
+        };
 
         for child in node.children() {
             if !child.is_compatible(c"qcom,fastrpc-compute-cb") || !child.is_available() {
                 continue;
             }
             let number: u32 = child.property_read(c"reg").required_by(parent)?;
-            if numbers.contains(&number) {
+            if maker.banks.iter().any(|bank| bank.number == number) {
                 dev_err!(parent, "two context banks have the number {}\n", number);
                 return Err(EINVAL);
             }
-            numbers.push(number, GFP_KERNEL)?;
-
-            let bank = Bank::new(parent, &child, number, dsp, soc).inspect_err(|error| {
+            maker.add(&child, number).inspect_err(|error| {
                 dev_err!(parent, "context bank {}: {:?}\n", number, error);
             })?;
-            entries.push(
-                Entry {
-                    bank: Arc::new(bank, GFP_KERNEL)?,
-                    state: State::Free,
-                },
-                GFP_KERNEL,
-            )?;
         }
-        if entries.is_empty() {
+        if maker.banks.is_empty() {
             dev_err!(parent, "no context bank in the device tree\n");
             return Err(ENODEV);
         }
 
+        let Maker { banks, slots, .. } = maker;
+        let coherent = banks.iter().all(|bank| bank.space.is_coherent());
+        let translated = banks.iter().all(|bank| bank.space.is_translated());
         Arc::pin_init(
             pin_init!(Self {
-                entries <- new_mutex!(entries),
+                inner <- new_mutex!(Inner { banks, slots }),
                 changed <- new_condvar!(),
+                coherent,
+                translated,
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Leases a bank, waiting for one that is just being released if there is no other.
+    /// Leases a slot for `client`, waiting for one that is just being released if there is no
+    /// other.
     ///
     /// # Errors
     ///
@@ -160,34 +279,36 @@ impl Pool {
     /// - [`ENODEV`]: the channel is gone, and its banks with it.
     /// - [`ERESTARTSYS`]: a signal came while waiting.
     /// - [`ENOMEM`].
-    pub(crate) fn lease(self: &Arc<Self>) -> Result<Arc<Lease>> {
-        let mut entries = self.entries.lock();
+    pub(crate) fn lease(self: &Arc<Self>, client: &Client, want: Want) -> Result<Arc<Lease>> {
+        let mut inner = self.inner.lock();
         let mut left = msecs_to_jiffies(RELEASE_WAIT_MS);
 
         loop {
-            if let Some(index) = entries.iter().position(|e| e.state == State::Free) {
-                entries[index].state = State::Leased;
-                let bank = entries[index].bank.clone();
-                drop(entries);
-
-                // If this fails, the lease is dropped, and so gives the bank back.
-                let lease = Lease {
-                    bank,
-                    seat: Seat {
-                        pool: self.clone(),
-                        index,
-                        stuck: Atomic::new(false),
-                    },
-                };
-                return Ok(Arc::new(lease, GFP_KERNEL)?);
-            }
-            if entries.is_empty() {
+            if inner.slots.is_empty() {
                 return Err(ENODEV);
             }
-            if !entries.iter().any(|e| e.state == State::Releasing) {
-                return Err(EBUSY);
+            match inner.slots.choose(Some(client), want) {
+                Choice::Slot(index) => {
+                    inner.slots.take(index, Some(client.clone()), want);
+                    let bank = inner.banks[index].clone();
+                    drop(inner);
+
+                    // If this fails, the lease is dropped, and so gives the slot back.
+                    let lease = Lease {
+                        bank,
+                        seat: Seat {
+                            pool: self.clone(),
+                            index,
+                            want,
+                            ending: Atomic::new(false),
+                        },
+                    };
+                    return Ok(Arc::new(lease, GFP_KERNEL)?);
+                }
+                Choice::Busy => return Err(EBUSY),
+                Choice::Wait => {}
             }
-            left = match self.changed.wait_interruptible_timeout(&mut entries, left) {
+            left = match self.changed.wait_interruptible_timeout(&mut inner, left) {
                 CondVarTimeoutResult::Woken { jiffies } => jiffies,
                 CondVarTimeoutResult::Timeout => return Err(EBUSY),
                 CondVarTimeoutResult::Signal { .. } => return Err(ERESTARTSYS),
@@ -195,53 +316,57 @@ impl Pool {
         }
     }
 
-    fn set(&self, index: usize, state: State) {
-        if let Some(entry) = self.entries.lock().get_mut(index) {
-            entry.state = state;
-        }
-        self.changed.notify_all();
-    }
-
     /// Waits until all leases have ended, then removes the banks. For the end of the channel, when
     /// no lease can begin and every holder is bound to let go.
     pub(crate) fn close(&self) {
-        let mut entries = self.entries.lock();
+        let mut inner = self.inner.lock();
 
-        while entries
-            .iter()
-            .any(|e| matches!(e.state, State::Leased | State::Releasing))
-        {
-            self.changed.wait(&mut entries);
+        while inner.slots.in_use() {
+            self.changed.wait(&mut inner);
         }
-        let banks = core::mem::take(&mut *entries);
-        drop(entries);
+        let banks = core::mem::replace(&mut inner.banks, KVec::new());
+        inner.slots = Slots::new();
+        drop(inner);
         drop(banks);
     }
 
     /// Whether the DSP sees what the CPU writes to cached memory, in every bank.
     pub(crate) fn is_coherent(&self) -> bool {
-        self.entries
-            .lock()
-            .iter()
-            .all(|e| e.bank.device.is_coherent())
+        self.coherent
+    }
+
+    /// Whether an IOMMU is in front of every bank, so that memory need not be contiguous.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.translated
+    }
+
+    /// How many DSP processes have room at a time, if no two of one client share.
+    pub(crate) fn slots(&self) -> usize {
+        self.inner.lock().banks.len()
     }
 }
 
-/// A leased entry of the pool, given back when this is dropped.
+/// A leased place in the pool, given back when this is dropped.
 struct Seat {
     pool: Arc<Pool>,
     index: usize,
-    stuck: Atomic<bool>,
+    want: Want,
+    ending: Atomic<bool>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let state = if self.stuck.load(Relaxed) {
-            State::Stuck
-        } else {
-            State::Free
-        };
-        self.pool.set(self.index, state);
+        let ending = self.ending.load(kernel::sync::atomic::Relaxed);
+        let client = self
+            .pool
+            .inner
+            .lock()
+            .slots
+            .give_back(self.index, self.want, ending);
+
+        // Without the lock: it may be the last that is left of an address space.
+        drop(client);
+        self.pool.changed.notify_all();
     }
 }
 
@@ -264,34 +389,42 @@ impl Lease {
         self.bank.prefix
     }
 
+    /// The address space behind the bank.
+    pub(crate) fn space(&self) -> &Arc<AddressSpace> {
+        &self.bank.space
+    }
+
     /// Whether an IOMMU keeps the DSP from what is not mapped.
     pub(crate) fn is_translated(&self) -> bool {
-        self.bank.device.is_translated()
+        self.bank.space.is_translated()
     }
 
-    /// Notes that the DSP process is ending, so that others wait for the bank.
+    /// Notes that the DSP process is ending, so that others wait for the slot. Once is enough.
     pub(crate) fn releasing(&self) {
-        self.seat.pool.set(self.seat.index, State::Releasing);
+        if !self.seat.ending.xchg(true, Full) {
+            self.seat.pool.inner.lock().slots.ending(self.seat.index);
+        }
+        self.seat.pool.changed.notify_all();
     }
 
-    /// Keeps the bank out of use, when the lease ends, until the channel is gone: the DSP may still
+    /// Keeps the slot out of use, when its leases end, until the channel is gone: the DSP may still
     /// use it.
     pub(crate) fn mark_stuck(&self) {
-        self.seat.stuck.store(true, Relaxed);
+        self.seat.pool.inner.lock().slots.stuck(self.seat.index);
         // There is nothing to wait for any more.
-        self.seat.pool.set(self.seat.index, State::Leased);
+        self.seat.pool.changed.notify_all();
     }
 }
 
 impl AsRef<device::Device<Bound>> for Lease {
     fn as_ref(&self) -> &device::Device<Bound> {
-        self.bank.device.as_ref()
+        (*self.bank.space).as_ref()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Whoever gets the bank next must not be seen through a stale translation.
-        self.bank.device.flush_iotlb();
+        self.bank.space.flush_iotlb();
     }
 }

@@ -65,6 +65,12 @@ pub(crate) enum Outcome {
 const PENDING: i64 = i64::MIN;
 const GONE: i64 = i64::MAX;
 
+/// What a call owns.
+pub(crate) trait Load: Send + Unpin + 'static {
+    /// The call was answered, but nobody waits for it. May sleep.
+    fn answered(&self);
+}
+
 /// A call that was sent, or is about to be.
 #[pin_data]
 pub(crate) struct Call<P> {
@@ -74,6 +80,17 @@ pub(crate) struct Call<P> {
     done: Completion,
     #[pin]
     payload: Mutex<Option<P>>,
+}
+
+impl<P: Load> Call<P> {
+    /// Tells the payload that the call was answered with nobody waiting.
+    fn answered_unheard(&self) {
+        let payload = self.payload.lock();
+
+        if let Some(payload) = payload.as_ref() {
+            payload.answered();
+        }
+    }
 }
 
 impl<P> Call<P> {
@@ -95,7 +112,7 @@ struct State<P> {
 
 /// All outstanding calls of one channel.
 #[pin_data]
-pub(crate) struct Calls<P: Send + Unpin + 'static> {
+pub(crate) struct Calls<P: Load> {
     #[pin]
     state: SpinLockIrq<State<P>>,
     #[pin]
@@ -104,19 +121,20 @@ pub(crate) struct Calls<P: Send + Unpin + 'static> {
 }
 
 impl_has_work! {
-    impl{P: Send + Unpin + 'static} HasWork<Self> for Calls<P> { self.reaper }
+    impl{P: Load} HasWork<Self> for Calls<P> { self.reaper }
 }
 
-impl<P: Send + Unpin + 'static> WorkItem for Calls<P> {
+impl<P: Load> WorkItem for Calls<P> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
         // The guard is a temporary of the `let`, so that the call is dropped without the lock.
         loop {
             let call = this.state.lock().table.reap();
-            if call.is_none() {
+            let Some(call) = call else {
                 break;
-            }
+            };
+            call.answered_unheard();
         }
     }
 }
@@ -133,7 +151,7 @@ pub(crate) struct Request {
     pub(crate) message: Message,
 }
 
-impl<P: Send + Unpin + 'static> Calls<P> {
+impl<P: Load> Calls<P> {
     /// Makes an empty table of calls, named `name` in lists of work queues.
     ///
     /// Whoever makes it must [`drain`](Calls::drain) it before letting go of it: the last reference
@@ -299,14 +317,14 @@ impl<P: Send + Unpin + 'static> Calls<P> {
 }
 
 /// The right to wait for a call that was sent. Dropping it abandons the call.
-pub(crate) struct Pending<P: Send + Unpin + 'static> {
+pub(crate) struct Pending<P: Load> {
     calls: Arc<Calls<P>>,
     call: Arc<Call<P>>,
     context: Context,
     collected: bool,
 }
 
-impl<P: Send + Unpin + 'static> Pending<P> {
+impl<P: Load> Pending<P> {
     /// Waits until the call has ended or a signal comes.
     ///
     /// # Errors
@@ -362,11 +380,15 @@ impl<P: Send + Unpin + 'static> Pending<P> {
     }
 }
 
-impl<P: Send + Unpin + 'static> Drop for Pending<P> {
+impl<P: Load> Drop for Pending<P> {
     fn drop(&mut self) {
         if !self.collected {
             let call = self.calls.state.lock().table.abandon(self.context);
-            drop(call);
+
+            // It was answered meanwhile.
+            if let Some(call) = call {
+                call.answered_unheard();
+            }
         }
     }
 }

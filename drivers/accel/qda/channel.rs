@@ -56,7 +56,7 @@ pub(crate) struct Channel {
     /// Context banks.
     pub(crate) banks: Arc<Pool>,
     /// Buffer numbers that the DSP gave back without having got them.
-    unknown_releases: Atomic<u64>,
+    pub(crate) unknown_releases: Arc<Atomic<u64>>,
     #[pin]
     registry: Mutex<Registry>,
 }
@@ -74,6 +74,8 @@ impl Channel {
         transport: KBox<dyn Transport>,
         banks: Arc<Pool>,
     ) -> Result<Arc<Self>> {
+        let unknown_releases = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+
         Arc::pin_init(
             pin_init!(Self {
                 name,
@@ -81,7 +83,7 @@ impl Channel {
                 calls,
                 transport,
                 banks,
-                unknown_releases: Atomic::new(0),
+                unknown_releases,
                 registry <- new_mutex!(Registry {
                     last_id: 0,
                     processes: RBTree::new(),
@@ -96,11 +98,6 @@ impl Channel {
         let name = self.name.to_bytes();
 
         name.starts_with(b"cdsp") || name.starts_with(b"gdsp")
-    }
-
-    /// Counts buffer numbers that the DSP gave back without having got them.
-    pub(crate) fn count_unknown_releases(&self, count: u64) {
-        self.unknown_releases.fetch_add(count, Relaxed);
     }
 
     /// Makes a process with a number that no other of this channel has.

@@ -11,10 +11,16 @@ use crate::{
         self,
         Buffer, //
     },
+    imports::Imports,
     invoke::{
+        buffer_at,
+        buffer_named,
         invoke,
-        Invoke, //
+        Invoke,
+        Names, //
     },
+    map,
+    proto::status_to_value,
     session::{
         Kind,
         Session, //
@@ -37,6 +43,8 @@ use kernel::{
 pub(crate) struct QdaFile {
     #[pin]
     session: Session,
+    #[pin]
+    imports: Imports,
 }
 
 /// An open file, with what the DRM core keeps of it.
@@ -51,6 +59,7 @@ impl drm::file::DriverFile for QdaFile {
         KBox::try_pin_init(
             try_pin_init!(Self {
                 session <- Session::new(channel),
+                imports <- Imports::new(),
             }),
             GFP_KERNEL,
         )
@@ -76,6 +85,61 @@ impl PinnedDrop for QdaFile {
 
 fn lookup(file: &DrmFile, handle: u32) -> Result<ARef<Buffer>> {
     Buffer::lookup_handle(file, handle)
+}
+
+/// What the numbers that a client passes mean to one file.
+struct FileNames<'a> {
+    dev: &'a QdaDevice<Ioctl>,
+    file: &'a DrmFile,
+}
+
+impl Names for FileNames<'_> {
+    fn handle(&self, handle: u32) -> Result<ARef<Buffer>> {
+        lookup(self.file, handle)
+    }
+
+    fn fd(&self, fd: i32) -> Result<ARef<Buffer>> {
+        let file = self.file.inner().get_ref();
+        let buffer = file
+            .imports
+            .get(self.dev, fd, |buffer| file.session.forget(buffer));
+
+        // To a client it is a handle that does not exist.
+        buffer.map_err(|error| match error {
+            EBADF | EINVAL => ENOENT,
+            other => other,
+        })
+    }
+}
+
+/// The part of a buffer that a client means with `number`: `len` bytes from where it has the buffer
+/// mapped at `address`, or from the start if it does not.
+fn part_of(names: &impl Names, number: u32, address: u64, len: u64) -> Result<map::Part> {
+    let mapped = if address == 0 {
+        Err(EFAULT)
+    } else {
+        // Whether all of it is in the buffer is for later to see.
+        buffer_at(names, number, address, 0)
+    };
+    let (buffer, offset) = match mapped {
+        Ok(found) => found,
+        Err(_) => (buffer_named(names, number)?, 0),
+    };
+
+    Ok(map::Part {
+        buffer,
+        offset,
+        len,
+    })
+}
+
+/// The number by which the DSP is to know what a client calls `handle`.
+fn dsp_number(handle: u32, dsp_handle: i32) -> i32 {
+    match dsp_handle {
+        // CAST: The older library's field is signed.
+        0 => handle as i32,
+        number => number,
+    }
 }
 
 impl QdaFile {
@@ -196,32 +260,89 @@ impl QdaFile {
 
     /// `DRM_QDA_MAP`.
     pub(crate) fn map(
-        _dev: &QdaDevice<Ioctl>,
-        _args: &mut uapi::drm_qda_mem_map,
-        _file: &DrmFile,
+        dev: &QdaDevice<Ioctl>,
+        args: &mut uapi::drm_qda_mem_map,
+        file: &DrmFile,
     ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+        let session = Self::session(file);
+        let names = FileNames { dev, file };
+        if args.attrs != 0 || args.offset != 0 {
+            return Err(EINVAL);
+        }
+
+        let (status, address) = match (args.request, args.flags) {
+            (uapi::QDA_MAP_REQUEST_LEGACY, uapi::QDA_HEAP_ADD | uapi::QDA_HEAP_ADD_LLC) => {
+                let part = match args.handle {
+                    // The memory is to come from the kernel.
+                    0 | u32::MAX if args.vaddrin != 0 => return Err(EINVAL),
+                    0 | u32::MAX => map::Part {
+                        buffer: gem::create(dev, args.size)?,
+                        offset: 0,
+                        len: args.size,
+                    },
+                    handle => part_of(&names, handle, args.vaddrin, args.size)?,
+                };
+                map::grow(session, &part, args.flags, args.vaddrin)?
+            }
+            (
+                uapi::QDA_MAP_REQUEST_ATTR,
+                uapi::QDA_MAP_STATIC
+                | uapi::QDA_MAP_RESERVED
+                | uapi::QDA_MAP_FD
+                | uapi::QDA_MAP_FD_DELAYED
+                | uapi::QDA_MAP_FD_NOMAP,
+            ) => {
+                let number = dsp_number(args.handle, args.dsp_handle);
+                let part = part_of(&names, args.handle, args.vaddrin, args.size)?;
+                map::map(session, number, &part, args.flags, args.vaddrin)?
+            }
+            _ => return Err(EINVAL),
+        };
+        args.vaddrout = address;
+        status_to_value(status)
     }
 
     /// `DRM_QDA_MUNMAP`.
     pub(crate) fn munmap(
         _dev: &QdaDevice<Ioctl>,
-        _args: &mut uapi::drm_qda_mem_unmap,
-        _file: &DrmFile,
+        args: &mut uapi::drm_qda_mem_unmap,
+        file: &DrmFile,
     ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+        let session = Self::session(file);
+
+        // The older library's form, which ends before `size`: {request, fd, vaddr, vaddrout, size}.
+        let legacy = args.size == 0;
+        let (number, vaddr, vaddrout, size) = if legacy {
+            // CAST: The two fields are the halves of one.
+            let vaddr = u64::from(args.pad) << 32 | u64::from(args.dsp_handle as u32);
+            (dsp_number(args.handle, 0), vaddr, args.vaddr, args.vaddrout)
+        } else {
+            if args.pad != 0 {
+                return Err(EINVAL);
+            }
+            let number = dsp_number(args.handle, args.dsp_handle);
+            (number, args.vaddr, args.vaddrout, args.size)
+        };
+
+        match args.request {
+            uapi::QDA_MAP_REQUEST_LEGACY => map::shrink(session, vaddrout, size),
+            uapi::QDA_MAP_REQUEST_ATTR => {
+                map::unmap(session, (number >= 0).then_some(number), vaddr)
+            }
+            _ => Err(EINVAL),
+        }
     }
 
     /// `DRM_QDA_INVOKE`.
     pub(crate) fn invoke(
-        _dev: &QdaDevice<Ioctl>,
+        dev: &QdaDevice<Ioctl>,
         args: &mut uapi::drm_qda_invoke,
         file: &DrmFile,
     ) -> Result<i32> {
         invoke(
             Self::session(file),
             Invoke::read(args.handle, args.sc, args.args)?,
-            |handle| lookup(file, handle),
+            &FileNames { dev, file },
         )
     }
 }

@@ -7,24 +7,41 @@ use crate::{
         QdaDevice,
         QdaDriver, //
     },
-    file::QdaFile, //
+    file::QdaFile,
+    space::Mappings, //
 };
 use kernel::{
     drm::gem::{
         self,
         shmem, //
     },
+    new_mutex,
     page::page_align,
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Mutex, //
+    }, //
 };
 
 /// Largest buffer, in bytes.
 const MAX_SIZE: u64 = kernel::uapi::QDA_MAX_BUFFER_SIZE as u64;
 
-/// Driver part of a buffer. All there is to know of one is in the object around it.
+/// Driver part of a buffer.
 #[pin_data]
-pub(crate) struct BufferData {}
+pub(crate) struct BufferData {
+    /// Where the DSPs have it.
+    #[pin]
+    pub(crate) mappings: Mutex<Mappings>,
+}
+
+impl BufferData {
+    fn init() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            mappings <- new_mutex!(Mappings::new()),
+        })
+    }
+}
 
 /// A buffer.
 pub(crate) type Buffer = shmem::Object<BufferData>;
@@ -34,11 +51,11 @@ impl gem::DriverObject for BufferData {
     type Args = ();
 
     fn new(_dev: &QdaDevice, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {})
+        Self::init()
     }
 
     fn new_imported(_dev: &QdaDevice, _size: usize) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {})
+        Self::init()
     }
 
     fn close(buffer: &Buffer, file: &gem::DriverFile<Self>) {

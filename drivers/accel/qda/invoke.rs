@@ -8,6 +8,7 @@ use crate::{
         Pending, //
     },
     gem::Buffer,
+    held::Holding,
     layout::Arg,
     payload::{
         Builder,
@@ -21,6 +22,7 @@ use crate::{
         HANDLE_KERNEL, //
     },
     session::Session,
+    space::Mapped,
     table::Class, //
 };
 use kernel::{
@@ -29,13 +31,78 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        barrier, //
+        barrier,
+        Arc, //
     },
     uaccess::{
         UserPtr,
         UserSlice, //
     },
 };
+
+/// How a front end finds the buffers that a program names by a number.
+///
+/// Programs pass GEM handles and file descriptors of dma-bufs in the same place.
+pub(crate) trait Names {
+    /// The buffer with this GEM handle.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if there is none.
+    fn handle(&self, handle: u32) -> Result<ARef<Buffer>>;
+
+    /// The buffer behind this file descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if it is not one of a dma-buf, else as
+    /// [`Imports::get`](crate::imports::Imports::get).
+    fn fd(&self, fd: i32) -> Result<ARef<Buffer>>;
+}
+
+/// The buffer that `number` means and that the program has mapped at `ptr`, and the offset in it.
+///
+/// # Errors
+///
+/// - [`ENOENT`]: the number means no buffer.
+/// - those of [`offset_in`].
+pub(crate) fn buffer_at(
+    names: &impl Names,
+    number: u32,
+    ptr: u64,
+    len: u64,
+) -> Result<(ARef<Buffer>, u64)> {
+    let by_handle = names.handle(number).and_then(|buffer| {
+        let offset = offset_in(&buffer, ptr, len)?;
+        Ok((buffer, offset))
+    });
+    let error = match by_handle {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+
+    let Ok(buffer) = i32::try_from(number).map_err(|_| ENOENT).and_then(|fd| names.fd(fd)) else {
+        return Err(error);
+    };
+    match offset_in(&buffer, ptr, len) {
+        Ok(offset) => Ok((buffer, offset)),
+        // A handle comes first, also where it does not fit.
+        Err(_) if error != ENOENT => Err(error),
+        Err(error) => Err(error),
+    }
+}
+
+/// The buffer that `number` means where there is no address to tell.
+///
+/// # Errors
+///
+/// [`ENOENT`]: none.
+pub(crate) fn buffer_named(names: &impl Names, number: u32) -> Result<ARef<Buffer>> {
+    match names.handle(number) {
+        Err(ENOENT) => names.fd(i32::try_from(number).map_err(|_| ENOENT)?),
+        other => other,
+    }
+}
 
 /// One argument as a program passes it: `struct drm_qda_invoke_arg`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +150,6 @@ impl Invoke {
     /// # Errors
     ///
     /// - [`EPERM`]: `handle` is the kernel's.
-    /// - [`EOPNOTSUPP`]: `scalars` asks for handle arguments.
     /// - [`EFAULT`]: the arguments cannot be read.
     /// - [`ENOMEM`].
     pub(crate) fn read(handle: u32, scalars: u32, address: u64) -> Result<Self> {
@@ -91,11 +157,8 @@ impl Invoke {
         if handle == HANDLE_KERNEL {
             return Err(EPERM);
         }
-        if scalars.handles() != 0 {
-            return Err(EOPNOTSUPP);
-        }
 
-        let count = scalars.buffers();
+        let count = scalars.args();
         let mut args = KVec::with_capacity(count, GFP_KERNEL)?;
         if count > 0 {
             let start = usize::try_from(address).map_err(|_| EFAULT)?;
@@ -115,49 +178,95 @@ impl Invoke {
         })
     }
 
-    /// Sends the call for `process`. `lookup` finds a buffer by its handle.
+    /// The argument `arg` as the DSP is to see it; what it needs is added to `call`.
+    fn buffer_arg(&self, arg: &UserArg, names: &impl Names, call: &mut Parts<'_>) -> Result<Arg> {
+        match (arg.buffer(), arg.len) {
+            // A number must mean something, also where nothing is passed.
+            (Some(number), 0) => buffer_named(names, number).map(|_| Arg::Empty),
+            (None, 0) => Ok(Arg::Empty),
+            (None, len) => Ok(Arg::Inline {
+                len: usize::try_from(len).map_err(|_| E2BIG)?,
+            }),
+            (Some(number), len) => {
+                let (buffer, offset) = buffer_at(names, number, arg.ptr, len)?;
+                let mapped = call.process.identity.with_space(|space| space.map(&buffer))?;
+                let address = mapped.address() + offset;
+
+                call.buffers.push(mapped, GFP_KERNEL)?;
+                Ok(Arg::Buffer {
+                    pv: arg.ptr,
+                    address,
+                    len,
+                })
+            }
+        }
+    }
+
+    /// A buffer that is passed by number, for the DSP to keep until it gives it back.
+    fn handle_arg(&self, arg: &UserArg, names: &impl Names, call: &mut Parts<'_>) -> Result<Arg> {
+        let who = &call.process.identity;
+        // CAST: The DSP takes it as a signed number.
+        let number = arg.handle as i32;
+        let offset = u32::try_from(arg.ptr).map_err(|_| EINVAL)?;
+        let len = u32::try_from(arg.len).map_err(|_| EINVAL)?;
+
+        // What the DSP has under this number already goes before what it may mean now.
+        let known = who
+            .held
+            .with(|numbers| Ok(numbers.get(number).map(|holding| holding.0.clone())))?;
+        let mapped = match known {
+            Some(mapped) => mapped,
+            None => {
+                let buffer = buffer_named(names, arg.handle)?;
+                who.with_space(|space| space.map(&buffer))?
+            }
+        };
+        let size = mapped.buffer().size() as u64;
+        if u64::from(offset) + u64::from(len) > size {
+            return Err(EINVAL);
+        }
+
+        call.lend(number, &mapped)?;
+        let address = mapped.address();
+        call.buffers.push(mapped, GFP_KERNEL)?;
+        Ok(Arg::Handle {
+            number,
+            offset,
+            len,
+            address,
+            size,
+        })
+    }
+
+    /// Sends the call for `process`.
     fn send(
         &self,
         session: &Session,
         process: &Process,
-        lookup: impl Fn(u32) -> Result<ARef<Buffer>>,
+        names: &impl Names,
     ) -> Result<Pending<Payload>> {
         let who = &process.identity;
         let permit = process.permit()?;
 
+        let mut call = Parts::new(process);
         let mut args = KVec::with_capacity(self.args.len(), GFP_KERNEL)?;
-        let mut buffers = KVec::new();
-        for arg in &self.args {
-            let buffer = arg.buffer().map(&lookup).transpose()?;
-            let arg = match (buffer, arg.len) {
-                (_, 0) => Arg::Empty,
-                (None, len) => Arg::Inline {
-                    len: usize::try_from(len).map_err(|_| E2BIG)?,
-                },
-                (Some(buffer), len) => {
-                    let offset = offset_in(&buffer, arg.ptr, len)?;
-                    let mapping = who.with_space(|space| space.map(&buffer))?;
-                    let address = mapping.dma_address() + offset;
-
-                    buffers.push(mapping, GFP_KERNEL)?;
-                    Arg::Buffer {
-                        pv: arg.ptr,
-                        address,
-                        len,
-                    }
-                }
+        for (index, arg) in self.args.iter().enumerate() {
+            let arg = if index < self.scalars.buffers() {
+                self.buffer_arg(arg, names, &mut call)?
+            } else {
+                self.handle_arg(arg, names, &mut call)?
             };
             args.push(arg, GFP_KERNEL)?;
         }
 
         let mut builder = Builder::new(who.lease()?, args)?;
         builder.limit(permit);
-        for mapping in buffers {
-            builder.hold(mapping)?;
+        for mapped in core::mem::replace(&mut call.buffers, KVec::new()) {
+            builder.hold(mapped)?;
         }
         builder.copy_from_user(self.scalars.in_bufs(), |index| self.args[index].ptr)?;
 
-        builder.submit(
+        let pending = builder.submit(
             session.channel(),
             who,
             Target {
@@ -167,22 +276,20 @@ impl Invoke {
                 scalars: self.scalars,
                 class: Class::User,
             },
-        )
+        )?;
+        call.sent();
+        Ok(pending)
     }
 
     /// Copies what the DSP has written back to the program, and returns the DSP's status.
-    fn finish(&self, session: &Session, pending: Pending<Payload>) -> Result<i32> {
+    fn finish(&self, pending: Pending<Payload>) -> Result<i32> {
         let (Outcome::Status(status), Some(payload)) = pending.collect() else {
             return Err(EPIPE);
         };
         // What the DSP wrote before its reply must be seen after it.
         barrier::dma_mb(barrier::Read);
 
-        // The DSP gets no buffers to keep yet, so that it has none to give back.
-        let released = payload.released()?;
-        let unknown = released.iter().take_while(|&&number| number != 0).count();
-        session.channel().count_unknown_releases(unknown as u64);
-
+        payload.take_back();
         for (index, range) in payload.inline() {
             if index >= self.scalars.in_bufs() {
                 payload.copy_to_user(range, self.args[index].ptr)?;
@@ -192,13 +299,52 @@ impl Invoke {
     }
 }
 
+/// What a call that is being put together uses of its process.
+struct Parts<'a> {
+    process: &'a Process,
+    buffers: KVec<Arc<Mapped>>,
+    /// Numbers that were lent to the DSP with it; the loans end if it is not sent.
+    lent: KVec<i32>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(process: &'a Process) -> Self {
+        Self {
+            process,
+            buffers: KVec::new(),
+            lent: KVec::new(),
+        }
+    }
+
+    fn lend(&mut self, number: i32, mapped: &Arc<Mapped>) -> Result {
+        self.lent.reserve(1, GFP_KERNEL)?;
+        self.process
+            .identity
+            .held
+            .with(|numbers| numbers.lend(number, Holding(mapped.clone())))?;
+        Ok(self.lent.push(number, GFP_KERNEL)?)
+    }
+
+    fn sent(mut self) {
+        self.lent.clear();
+    }
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        for number in self.lent.iter() {
+            self.process.identity.held.withdraw(*number);
+        }
+    }
+}
+
 /// Offset in `buffer` of the `len` bytes at the user's address `ptr`.
 ///
 /// # Errors
 ///
 /// - [`EFAULT`]: no buffer is mapped there.
 /// - [`EINVAL`]: another is, or the bytes reach past the end of this one.
-fn offset_in(buffer: &Buffer, ptr: u64, len: u64) -> Result<u64> {
+pub(crate) fn offset_in(buffer: &Buffer, ptr: u64, len: u64) -> Result<u64> {
     let offset = buffer.vma_offset(usize::try_from(ptr).map_err(|_| EFAULT)?)? as u64;
     let end = offset.checked_add(len).ok_or(EINVAL)?;
 
@@ -208,7 +354,7 @@ fn offset_in(buffer: &Buffer, ptr: u64, len: u64) -> Result<u64> {
     Ok(offset)
 }
 
-/// Makes a call and waits for its result. `lookup` finds a buffer by its handle.
+/// Makes a call and waits for its result.
 ///
 /// A call is sent once: a thread that was interrupted and comes back with the same call waits for
 /// the one that it has sent.
@@ -221,14 +367,14 @@ fn offset_in(buffer: &Buffer, ptr: u64, len: u64) -> Result<u64> {
 pub(crate) fn invoke(
     session: &Session,
     invoke: Invoke,
-    lookup: impl Fn(u32) -> Result<ARef<Buffer>>,
+    names: &impl Names,
 ) -> Result<i32> {
     let process = session.process()?;
     let task = current!();
 
     let pending = match process.unpark(task, &invoke) {
         Some(pending) => pending,
-        None => invoke.send(session, &process, lookup)?,
+        None => invoke.send(session, &process, names)?,
     };
 
     if let Err(error) = pending.wait_interruptible() {
@@ -237,5 +383,5 @@ pub(crate) fn invoke(
         }
         return Err(error);
     }
-    invoke.finish(session, pending)
+    invoke.finish(pending)
 }

@@ -11,14 +11,15 @@ use crate::{
     layout::Arg,
     payload::{
         Builder,
-        Payload, //
+        Payload,
+        Target, //
     },
     process::Identity,
     proto::{
         Scalars,
         HANDLE_KERNEL, //
     },
-    space::Mapping,
+    space::Mapped,
     table::Class, //
 };
 use kernel::{
@@ -30,14 +31,38 @@ use kernel::{
 /// Bit that sets the thread numbers of [`KernelCall::Release`] apart from those of threads.
 const RELEASE_TID: i32 = 1 << 30;
 
-/// An input of a call.
-pub(crate) enum Input<'a> {
+/// An argument of a call.
+pub(crate) enum Part<'a> {
     /// No bytes.
     Empty,
     /// Bytes that are copied.
     Bytes(&'a [u8]),
     /// The first bytes of a buffer.
-    Buffer(&'a Arc<Mapping>, u64),
+    Buffer(&'a Arc<Mapped>, u64),
+    /// Room for so many bytes of the DSP's answer. Comes after all others.
+    Output(usize),
+}
+
+/// A range of memory that is handed to the DSP.
+#[derive(Clone, Copy)]
+pub(crate) struct Page {
+    /// Address, with the bank's prefix.
+    pub(crate) address: u64,
+    /// Size in bytes.
+    pub(crate) size: u64,
+}
+
+impl Page {
+    /// Size of one on the wire, which the DSP wants to be told.
+    const LEN: u32 = 16;
+
+    fn to_bytes(self) -> [u8; Self::LEN as usize] {
+        let mut bytes = [0u8; Self::LEN as usize];
+
+        bytes[..8].copy_from_slice(&self.address.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.size.to_le_bytes());
+        bytes
+    }
 }
 
 /// What a new process runs.
@@ -45,15 +70,27 @@ pub(crate) struct Create<'a> {
     /// Name, with its NUL.
     pub(crate) name: &'a [u8],
     /// Image of the program.
-    pub(crate) shell: Input<'a>,
+    pub(crate) shell: Part<'a>,
     /// Size of the image, in bytes.
     pub(crate) shell_len: u32,
     /// Attributes as the user gave them.
     pub(crate) attrs: u32,
     /// Size of the signature at the end of the image, in bytes.
     pub(crate) signature_len: u32,
-    /// Address, with the bank's prefix, and size of the memory that the process begins with.
-    pub(crate) memory: (u64, u64),
+    /// Memory that the process begins with.
+    pub(crate) memory: Page,
+}
+
+/// A buffer that the client maps into its process.
+pub(crate) struct Map {
+    /// Number that the DSP is to know it by.
+    pub(crate) number: i32,
+    /// How the DSP is to map it.
+    pub(crate) flags: u32,
+    /// Where the client has it.
+    pub(crate) client_address: u64,
+    /// The memory.
+    pub(crate) page: Page,
 }
 
 /// A call to handle 1.
@@ -64,13 +101,63 @@ pub(crate) enum KernelCall<'a> {
     Release,
     /// Makes a user process.
     Create(&'a Create<'a>),
+    /// Adds memory to the heap of the process. Answers the address that it got.
+    Grow {
+        /// What the memory is for.
+        flags: u32,
+        /// Where the client has it, or 0.
+        client_address: u64,
+        /// The memory.
+        page: Page,
+    },
+    /// Takes memory from the heap of the process.
+    Shrink {
+        /// Where the process has it.
+        address: u64,
+        /// Size in bytes.
+        size: u64,
+    },
+    /// Maps a buffer into the process. Answers the address that it got.
+    Map(&'a Map),
+    /// Undoes a mapping.
+    Unmap {
+        /// Number of the buffer.
+        number: i32,
+        /// Where the process has it.
+        address: u64,
+        /// Size in bytes.
+        size: u64,
+    },
+}
+
+/// Bytes of the words that follow each other, all little endian.
+macro_rules! words {
+    ($name:ident: $len:literal = $($word:expr),+ $(,)?) => {
+        let mut $name = [0u8; $len];
+        let mut _at = 0;
+        $(
+            let bytes = $word.to_le_bytes();
+            $name[_at.._at + bytes.len()].copy_from_slice(&bytes);
+            _at += bytes.len();
+        )+
+    };
 }
 
 impl KernelCall<'_> {
     const METHOD_ATTACH: u8 = 0;
     const METHOD_RELEASE: u8 = 1;
+    const METHOD_MMAP: u8 = 4;
+    const METHOD_MUNMAP: u8 = 5;
     const METHOD_CREATE: u8 = 6;
     const METHOD_CREATE_ATTR: u8 = 7;
+    const METHOD_MEM_MAP: u8 = 10;
+    const METHOD_MEM_UNMAP: u8 = 11;
+
+    /// Index of the argument in which [`KernelCall::Grow`] answers.
+    pub(crate) const GROW_ANSWER: usize = 2;
+
+    /// Index of the argument in which [`KernelCall::Map`] answers.
+    pub(crate) const MAP_ANSWER: usize = 3;
 
     /// Sends the call for the process `who`.
     ///
@@ -89,7 +176,7 @@ impl KernelCall<'_> {
                 Self::METHOD_ATTACH,
                 Class::Kernel,
                 thread,
-                &[Input::Bytes(&id)],
+                &[Part::Bytes(&id)],
             ),
             // Several of these may be on their way from one thread, which the DSP would take one
             // after the other.
@@ -99,7 +186,7 @@ impl KernelCall<'_> {
                 Self::METHOD_RELEASE,
                 Class::Release,
                 RELEASE_TID | who.client_id,
-                &[Input::Bytes(&id)],
+                &[Part::Bytes(&id)],
             ),
             Self::Create(create) => {
                 let method = match create.attrs {
@@ -107,18 +194,14 @@ impl KernelCall<'_> {
                     _ => Self::METHOD_CREATE_ATTR,
                 };
                 // CAST: a name is at most 16 bytes.
-                let words = [
-                    who.client_id as u32,
+                words!(head: 24 =
+                    who.client_id,
                     create.name.len() as u32,
                     create.shell_len,
-                    1,
+                    1u32,
                     create.attrs,
                     create.signature_len,
-                ];
-                let mut page = [0u8; 16];
-                page[..8].copy_from_slice(&create.memory.0.to_le_bytes());
-                page[8..].copy_from_slice(&create.memory.1.to_le_bytes());
-
+                );
                 send(
                     channel,
                     who,
@@ -126,36 +209,106 @@ impl KernelCall<'_> {
                     Class::Kernel,
                     thread,
                     &[
-                        Input::Bytes(words.as_bytes()),
-                        Input::Bytes(create.name),
+                        Part::Bytes(&head),
+                        Part::Bytes(create.name),
                         create.shell.reborrow(),
-                        Input::Bytes(&page),
+                        Part::Bytes(&create.memory.to_bytes()),
                     ],
+                )
+            }
+            Self::Grow {
+                flags,
+                client_address,
+                page,
+            } => {
+                words!(head: 24 = who.client_id, flags, client_address, Page::LEN);
+                send(
+                    channel,
+                    who,
+                    Self::METHOD_MMAP,
+                    Class::Kernel,
+                    thread,
+                    &[
+                        Part::Bytes(&head),
+                        Part::Bytes(&page.to_bytes()),
+                        Part::Output(8),
+                    ],
+                )
+            }
+            Self::Shrink { address, size } => {
+                words!(head: 24 = who.client_id, 0u32, address, size);
+                send(
+                    channel,
+                    who,
+                    Self::METHOD_MUNMAP,
+                    Class::Kernel,
+                    thread,
+                    &[Part::Bytes(&head)],
+                )
+            }
+            Self::Map(map) => {
+                words!(head: 32 =
+                    who.client_id,
+                    map.number,
+                    0u32,
+                    map.flags,
+                    map.client_address,
+                    Page::LEN,
+                    0u32,
+                );
+                send(
+                    channel,
+                    who,
+                    Self::METHOD_MEM_MAP,
+                    Class::Kernel,
+                    thread,
+                    &[
+                        Part::Bytes(&head),
+                        Part::Bytes(&map.page.to_bytes()),
+                        Part::Empty,
+                        Part::Output(8),
+                    ],
+                )
+            }
+            Self::Unmap {
+                number,
+                address,
+                size,
+            } => {
+                words!(head: 24 = who.client_id, number, address, size);
+                send(
+                    channel,
+                    who,
+                    Self::METHOD_MEM_UNMAP,
+                    Class::Kernel,
+                    thread,
+                    &[Part::Bytes(&head)],
                 )
             }
         }
     }
 }
 
-impl Input<'_> {
-    fn reborrow(&self) -> Input<'_> {
+impl Part<'_> {
+    fn reborrow(&self) -> Part<'_> {
         match self {
-            Self::Empty => Input::Empty,
-            Self::Bytes(bytes) => Input::Bytes(bytes),
-            Self::Buffer(mapping, len) => Input::Buffer(mapping, *len),
+            Self::Empty => Part::Empty,
+            Self::Bytes(bytes) => Part::Bytes(bytes),
+            Self::Buffer(mapped, len) => Part::Buffer(mapped, *len),
+            Self::Output(len) => Part::Output(*len),
         }
     }
 
     fn arg(&self) -> Arg {
         match self {
-            Self::Empty => Arg::Empty,
-            Self::Bytes([]) => Arg::Empty,
+            Self::Empty | Self::Bytes([]) | Self::Output(0) => Arg::Empty,
             Self::Bytes(bytes) => Arg::Inline { len: bytes.len() },
-            Self::Buffer(mapping, len) => Arg::Buffer {
-                pv: mapping.dma_address(),
-                address: mapping.dma_address(),
+            Self::Buffer(mapped, len) => Arg::Buffer {
+                pv: mapped.address(),
+                address: mapped.address(),
                 len: *len,
             },
+            Self::Output(len) => Arg::Inline { len: *len },
         }
     }
 }
@@ -166,28 +319,30 @@ fn send(
     method: u8,
     class: Class,
     tid: i32,
-    inputs: &[Input<'_>],
+    parts: &[Part<'_>],
 ) -> Result<Pending<Payload>> {
-    let mut args = KVec::with_capacity(inputs.len(), GFP_KERNEL)?;
-    for input in inputs {
-        args.push(input.arg(), GFP_KERNEL)?;
+    let mut args = KVec::with_capacity(parts.len(), GFP_KERNEL)?;
+    for part in parts {
+        args.push(part.arg(), GFP_KERNEL)?;
     }
 
     let mut builder = Builder::new(who.lease()?, args)?;
-    for (index, input) in inputs.iter().enumerate() {
-        match input {
-            Input::Empty => {}
-            Input::Bytes(bytes) => builder.fill(index, bytes)?,
-            Input::Buffer(mapping, _) => builder.hold((*mapping).clone())?,
+    let mut outputs = 0;
+    for (index, part) in parts.iter().enumerate() {
+        match part {
+            Part::Empty => {}
+            Part::Bytes(bytes) => builder.fill(index, bytes)?,
+            Part::Buffer(mapped, _) => builder.hold((*mapped).clone())?,
+            Part::Output(_) => outputs += 1,
         }
     }
 
-    // CAST: no call has more than four inputs.
-    let scalars = Scalars::new(method, inputs.len() as u8, 0);
+    // CAST: no call has more than four arguments.
+    let scalars = Scalars::new(method, (parts.len() - outputs) as u8, outputs as u8);
     builder.submit(
         channel,
         who,
-        crate::payload::Target {
+        Target {
             wire_client_id: 0,
             tid,
             handle: HANDLE_KERNEL,

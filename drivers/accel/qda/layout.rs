@@ -5,7 +5,7 @@
 //! A call of `n` arguments has one block of memory that the DSP can reach:
 //!
 //! ```text
-//! 0        16 n  arguments: {u64 pv, u64 length} each
+//! 0        16 n  arguments: {u64 pv, u64 length} each, or {s32 number, u32 offset, u32 length, 0}
 //! 16 n      8 n  lists: {u32 number of page entries, u32 index of the first} each
 //! 24 n     16 n  page entries: {u64 address of the first page, u64 size} each
 //! 40 n      128  numbers of the buffers that the DSP releases, written by the DSP
@@ -56,6 +56,19 @@ pub(crate) enum Arg {
         address: u64,
         /// How many bytes, not 0.
         len: u64,
+    },
+    /// A buffer that the DSP gets to know by a number.
+    Handle {
+        /// The number.
+        number: i32,
+        /// Offset in the buffer.
+        offset: u32,
+        /// How many bytes.
+        len: u32,
+        /// DSP address of the buffer, without the bank's prefix; a multiple of [`DSP_PAGE_SIZE`].
+        address: u64,
+        /// Size of the buffer.
+        size: u64,
     },
 }
 
@@ -186,9 +199,9 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `tables` is too small, `base` is not aligned to [`DSP_PAGE_SIZE`], an address
-    /// has no room for the bank's number, or a buffer's pointer and address disagree in their low
-    /// 12 bits.
+    /// [`EINVAL`] if `tables` is too small, `base` or the address behind a number is not aligned to
+    /// [`DSP_PAGE_SIZE`], an address has no room for the bank's number, or a buffer's pointer and
+    /// address disagree in their low 12 bits.
     pub(crate) fn encode(
         &self,
         args: &[Arg],
@@ -204,6 +217,24 @@ impl Layout {
         for (index, arg) in args.iter().enumerate() {
             let (pv, address, len) = match *arg {
                 Arg::Empty => continue,
+                Arg::Handle {
+                    number,
+                    offset,
+                    len,
+                    address,
+                    size,
+                } => {
+                    // The page entry has the whole buffer.
+                    if address % DSP_PAGE_SIZE != 0 {
+                        return Err(EINVAL);
+                    }
+                    self.put_handle(index, number, offset, len, tables)?;
+                    if len != 0 {
+                        self.put_list(index, tables)?;
+                        self.put_page(index, bank.apply(address)?, size, tables)?;
+                    }
+                    continue;
+                }
                 Arg::Inline { len } => {
                     // An inline argument carries its own address, so that no two are the same and
                     // none is 0.
@@ -229,6 +260,21 @@ impl Layout {
         let at = index * ARG_LEN;
 
         put(tables, at, &pv.to_le_bytes())?;
+        put(tables, at + 8, &len.to_le_bytes())
+    }
+
+    fn put_handle(
+        &self,
+        index: usize,
+        number: i32,
+        offset: u32,
+        len: u32,
+        tables: &mut [u8],
+    ) -> Result {
+        let at = index * ARG_LEN;
+
+        put(tables, at, &number.to_le_bytes())?;
+        put(tables, at + 4, &offset.to_le_bytes())?;
         put(tables, at + 8, &len.to_le_bytes())
     }
 

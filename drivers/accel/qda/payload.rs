@@ -5,10 +5,12 @@
 use crate::{
     bank::Lease,
     call::{
+        Load,
         Pending,
         Request, //
     },
     channel::Channel,
+    held::Held,
     layout::{
         Arg,
         Layout, //
@@ -22,7 +24,7 @@ use crate::{
         Scalars,
         FDLIST_LEN, //
     },
-    space::Mapping,
+    space::Mapped,
     table::Class, //
 };
 use core::ops::Range;
@@ -54,9 +56,17 @@ pub(crate) struct Payload {
     memory: Coherent<[u8]>,
     layout: Layout,
     args: KVec<Arg>,
-    _buffers: KVec<Arc<Mapping>>,
+    _buffers: KVec<Arc<Mapped>>,
+    held: Arc<Held>,
     _permit: Option<Permit>,
     _lease: Arc<Lease>,
+}
+
+impl Load for Payload {
+    /// Nobody waits for the results any more, but what the DSP gave back is back.
+    fn answered(&self) {
+        self.take_back();
+    }
 }
 
 impl Payload {
@@ -76,8 +86,23 @@ impl Payload {
             .write_dma(&self.memory, range.start, range.len())
     }
 
-    /// Numbers of the buffers that the DSP says it has released.
-    pub(crate) fn released(&self) -> Result<[u64; FDLIST_LEN]> {
+    /// The 8 bytes of the inline argument `index`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is not an inline argument of that length.
+    pub(crate) fn word(&self, index: usize) -> Result<u64> {
+        let (_, range) = self.inline().find(|(i, _)| *i == index).ok_or(EINVAL)?;
+        let mut bytes = [0u8; 8];
+        if range.len() != bytes.len() {
+            return Err(EINVAL);
+        }
+        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Numbers in the DSP's list of buffers that it gives back.
+    fn released(&self) -> Result<[u64; FDLIST_LEN]> {
         let mut bytes = [0u8; FDLIST_LEN * 8];
         let range = self.layout.fdlist();
         io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut bytes);
@@ -87,6 +112,17 @@ impl Payload {
             *number = chunk.try_into().map_or(0, u64::from_le_bytes);
         }
         Ok(numbers)
+    }
+
+    /// Takes back the buffers that the DSP says it gives back. Once, after the call was answered.
+    pub(crate) fn take_back(&self) {
+        // What the DSP wrote before its reply must be seen after it.
+        barrier::dma_mb(barrier::Read);
+
+        let numbers = self.released().unwrap_or_default();
+        for number in numbers.into_iter().take_while(|&number| number != 0) {
+            self.held.take_back(number);
+        }
     }
 }
 
@@ -115,7 +151,7 @@ pub(crate) struct Builder {
     memory: CoherentBox<[u8]>,
     layout: Layout,
     args: KVec<Arg>,
-    buffers: KVec<Arc<Mapping>>,
+    buffers: KVec<Arc<Mapped>>,
     permit: Option<Permit>,
     lease: Arc<Lease>,
 }
@@ -157,8 +193,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn hold(&mut self, mapping: Arc<Mapping>) -> Result {
-        Ok(self.buffers.push(mapping, GFP_KERNEL)?)
+    pub(crate) fn hold(&mut self, mapped: Arc<Mapped>) -> Result {
+        Ok(self.buffers.push(mapped, GFP_KERNEL)?)
     }
 
     /// Copies `bytes` into argument `index`; all of them, or none.
@@ -242,6 +278,7 @@ impl Builder {
                 layout: self.layout,
                 args: self.args,
                 _buffers: self.buffers,
+                held: who.held.clone(),
                 _permit: self.permit,
                 _lease: self.lease,
             },

@@ -7,6 +7,7 @@ use crate::{
     call::Pending,
     channel::Channel,
     gem::Buffer,
+    held::Held,
     invoke::Invoke,
     kernel_call::KernelCall,
     payload::Payload,
@@ -53,6 +54,8 @@ pub(crate) struct Identity {
     pub(crate) client_id: i32,
     /// Kind of protection domain.
     pub(crate) pd: ProtectionDomain,
+    /// Buffers that the DSP has under a number.
+    pub(crate) held: Arc<Held>,
     #[pin]
     space: Mutex<Option<Space>>,
 }
@@ -146,12 +149,14 @@ impl Process {
         lease: Arc<Lease>,
     ) -> Result<Arc<Self>> {
         let outstanding = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let held = Held::new(channel.unknown_releases.clone())?;
 
         Arc::pin_init(
             pin_init!(Self {
                 identity <- pin_init!(Identity {
                     client_id,
                     pd,
+                    held,
                     space <- new_mutex!(Some(Space::new(lease))),
                 }),
                 channel,
@@ -302,6 +307,7 @@ impl Process {
         }
         self.channel.calls.retire(self.identity.client_id);
 
+        self.identity.held.end();
         let space = self.identity.space.lock().take();
         drop(space);
 

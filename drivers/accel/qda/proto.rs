@@ -57,6 +57,11 @@ impl Scalars {
         self.in_bufs() + self.out_bufs()
     }
 
+    /// Number of arguments.
+    pub(crate) const fn args(self) -> usize {
+        self.buffers() + self.handles()
+    }
+
     /// Number of handles, either way.
     pub(crate) const fn handles(self) -> usize {
         (self.0 >> 4 & 0xf) as usize + (self.0 & 0xf) as usize

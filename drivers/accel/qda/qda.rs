@@ -5,16 +5,15 @@
 //! Layers, top to bottom; each uses only those below:
 //!
 //! - [`mod@file`]: the accel front end, open files and their ioctls.
-//! - [`session`], [`process`], [`invoke`], [`kernel_call`]: what a client does.
+//! - [`session`], [`process`], [`invoke`], [`map`], [`kernel_call`]: what a client does.
 //! - [`call`], [`payload`]: outstanding calls and the memory that they own.
-//! - [`gem`], [`space`]: buffers, and their mappings in a bank.
+//! - [`gem`], [`imports`], [`space`], [`held`]: buffers, and where a DSP process has them.
 //! - [`bank`]: context banks and their leases.
 //! - [`channel`], [`transport`], [`driver`]: one DSP and the way to it.
-//! - [`proto`], [`layout`], [`table`], [`state`]: pure code.
+//! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`]: pure code.
 //!
 //! Limitations:
 //!
-//! - No `DRM_QDA_MAP` and `DRM_QDA_MUNMAP`, and no handle arguments of calls.
 //! - No static and no sensors processes, no capability query, no poll mode.
 
 mod bank;
@@ -23,13 +22,18 @@ mod channel;
 mod driver;
 mod file;
 mod gem;
+mod held;
+mod imports;
 mod invoke;
 mod kernel_call;
 mod layout;
+mod map;
+mod numbers;
 mod payload;
 mod process;
 mod proto;
 mod session;
+mod slots;
 mod soc;
 mod space;
 mod state;

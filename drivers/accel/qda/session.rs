@@ -3,6 +3,7 @@
 //! A session: one client's way from no DSP process to one, and to none again.
 
 use crate::{
+    bank::Client,
     call::{
         Outcome,
         Pending, //
@@ -11,8 +12,9 @@ use crate::{
     gem::Buffer,
     kernel_call::{
         Create,
-        Input,
-        KernelCall, //
+        KernelCall,
+        Page,
+        Part, //
     },
     payload::Payload,
     process::Process,
@@ -20,6 +22,7 @@ use crate::{
         status_to_value,
         ProtectionDomain, //
     },
+    slots::Want,
     state::State, //
 };
 use kernel::{
@@ -179,15 +182,18 @@ pub(crate) struct Starting {
 #[pin_data]
 pub(crate) struct Session {
     channel: Arc<Channel>,
+    /// Whoever opened it; not always whoever uses it.
+    client: Client,
     #[pin]
     state: Mutex<State<Arc<Process>>>,
 }
 
 impl Session {
-    /// A session without a process.
+    /// A session of the calling client, without a process.
     pub(crate) fn new(channel: Arc<Channel>) -> impl PinInit<Self> {
         pin_init!(Self {
             channel,
+            client: Client::current(),
             state <- new_mutex!(State::New),
         })
     }
@@ -235,7 +241,7 @@ impl Session {
     }
 
     fn ask(&self, kind: &Kind) -> Result<Starting> {
-        let lease = self.channel.banks.lease()?;
+        let lease = self.channel.banks.lease(&self.client, Want::Process)?;
         let process = self.channel.register(kind.pd(), lease)?;
 
         match self.send(&process, kind) {
@@ -268,15 +274,15 @@ impl Session {
 
         let mapping;
         let input = match shell {
-            Shell::Builtin => Input::Empty,
-            Shell::Bytes(bytes) => Input::Bytes(bytes),
+            Shell::Builtin => Part::Empty,
+            Shell::Bytes(bytes) => Part::Bytes(bytes),
             Shell::Buffer(buffer) => {
                 mapping = who.with_space(|space| {
                     let mapping = space.map(buffer)?;
                     space.set_shell(mapping.clone());
                     Ok(mapping)
                 })?;
-                Input::Buffer(&mapping, u64::from(*shell_len))
+                Part::Buffer(&mapping, u64::from(*shell_len))
             }
         };
 
@@ -292,7 +298,10 @@ impl Session {
             shell_len: *shell_len,
             attrs: *attrs,
             signature_len: *signature_len,
-            memory: (address, size as u64),
+            memory: Page {
+                address,
+                size: size as u64,
+            },
         })
         .send(&self.channel, who)
     }

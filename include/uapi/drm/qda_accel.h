@@ -211,58 +211,110 @@ struct drm_qda_init_create {
 /** define QDA_MAP_REQUEST_ATTR - map a buffer into the DSP process. */
 #define QDA_MAP_REQUEST_ATTR		2
 
+/** define QDA_HEAP_ADD - &drm_qda_mem_map.flags of a heap: ordinary memory. */
+#define QDA_HEAP_ADD			0x1000
+/** define QDA_HEAP_ADD_LLC - &drm_qda_mem_map.flags of a heap: the DSP may use the system cache. */
+#define QDA_HEAP_ADD_LLC		0x3000
+
+/** define QDA_MAP_STATIC - map for as long as the process lives. */
+#define QDA_MAP_STATIC			0
+/** define QDA_MAP_RESERVED - reserved by the protocol, passed on. */
+#define QDA_MAP_RESERVED		1
+/** define QDA_MAP_FD - map now, by number. */
+#define QDA_MAP_FD			2
+/** define QDA_MAP_FD_DELAYED - the DSP maps it when its code asks for it. */
+#define QDA_MAP_FD_DELAYED		3
+/** define QDA_MAP_FD_NOMAP - make the buffer known by its number only. */
+#define QDA_MAP_FD_NOMAP		16
+
 /**
- * struct drm_qda_mem_map - map a buffer into the DSP process
+ * struct drm_qda_mem_map - give memory to the DSP process
  *
- * Errors:
+ * QDA_MAP_REQUEST_ATTR makes @size bytes of a buffer known to the DSP process, as a number: the one
+ * that calls pass as a handle argument, and that the DSP's code passes to its own functions. It is
+ * @dsp_handle, or @handle where that is 0. One number means one buffer for as long as the DSP holds
+ * it, whether it was mapped or passed with a call.
  *
- * * EOPNOTSUPP: not implemented yet.
+ * QDA_MAP_REQUEST_LEGACY adds @size bytes to the heap of the DSP process: of a buffer, or, with
+ * @handle 0 or -1, of memory that the kernel allocates.
+ *
+ * The range begins where the caller has the buffer mapped at @vaddrin, which must be a multiple of
+ * 4096, and at the start of the buffer if it is not mapped there. @handle may also be the file
+ * descriptor of a dma-buf: where both a GEM handle and a descriptor have that number, the buffer
+ * that is mapped at @vaddrin is meant, else the handle.
+ *
+ * The memory stays with the DSP until DRM_QDA_MUNMAP, or the end of the process; closing the handle
+ * changes nothing.
+ *
+ * The ioctl's value is the DSP's status, as that of DRM_QDA_INVOKE. Errors:
+ *
+ * * EINVAL: @request or @flags is unknown, @attrs or @offset is not 0, @size is 0 or reaches past
+ *   the end of the buffer, the range does not begin at a multiple of 4096, or @vaddrin is not 0
+ *   where the kernel is to allocate.
+ * * ENOENT: no such handle.
+ * * EEXIST: the DSP holds another buffer under the number, or has mapped this one already.
+ * * E2BIG: the kernel is to allocate more than QDA_MAX_BUFFER_SIZE.
+ * * ENOTCONN: the file has no DSP process.
+ * * EOPNOTSUPP: the buffer has no single range of DSP addresses.
+ * * ENOSPC: the DSP process holds 1024 numbers, or pieces of heap, or too many calls are
+ *   outstanding.
+ * * ENOMEM: out of memory, or of DSP addresses.
+ * * ETIMEDOUT: the DSP did not answer for ten seconds; the memory stays with it.
+ * * EINTR: a fatal signal came while waiting.
+ * * EREMOTEIO: the DSP's status is a number that the kernel keeps to itself (-512 to -530).
+ * * EPIPE: the DSP, or the session, went away while waiting.
  */
 struct drm_qda_mem_map {
 	/** @request: in: QDA_MAP_REQUEST_*. */
 	__u32 request;
-	/** @flags: in: how the DSP is to map it. */
+	/** @flags: in: QDA_HEAP_* or QDA_MAP_*, how the DSP is to map it. */
 	__u32 flags;
-	/** @handle: in: GEM handle. */
+	/** @handle: in: GEM handle, or file descriptor of a dma-buf. */
 	__u32 handle;
-	/** @attrs: in: 0. */
+	/** @attrs: in: must be 0. */
 	__u32 attrs;
-	/** @offset: in: 0. */
+	/** @offset: in: must be 0. */
 	__u32 offset;
 	/** @dsp_handle: in: number that the DSP is to know the buffer by; 0: @handle. */
 	__s32 dsp_handle;
-	/** @vaddrin: in: address of the buffer in the caller. */
+	/** @vaddrin: in: address of the buffer in the caller, or 0. */
 	__u64 vaddrin;
 	/** @size: in: bytes to map. */
 	__u64 size;
-	/** @vaddrout: out: address on the DSP. */
+	/** @vaddrout: out: address on the DSP, which may be 0. */
 	__u64 vaddrout;
 };
 
 /**
  * struct drm_qda_mem_unmap - undo a DRM_QDA_MAP
  *
+ * QDA_MAP_REQUEST_ATTR: of the number @dsp_handle, or @handle where that is 0, at the DSP's address
+ * @vaddr. A negative number stands for any. QDA_MAP_REQUEST_LEGACY: of exactly @size bytes of heap
+ * at the DSP's address @vaddrout.
+ *
  * The older library passes the 32 bytes of &struct drm_qda_mem_unmap_legacy, known by the @size 0
  * that they leave here.
  *
+ * The ioctl's value is the DSP's status. With a status other than 0 the memory stays mapped.
  * Errors:
  *
- * * EOPNOTSUPP: not implemented yet.
+ * * EINVAL: there is no such mapping, @request is unknown, or @pad is not 0.
+ * * the others of &struct drm_qda_mem_map that can happen here.
  */
 struct drm_qda_mem_unmap {
 	/** @request: in: QDA_MAP_REQUEST_*. */
 	__u32 request;
-	/** @handle: in: GEM handle. */
+	/** @handle: in: GEM handle, or file descriptor of a dma-buf. */
 	__u32 handle;
 	/** @dsp_handle: in: number that the DSP knows the buffer by; 0: @handle. */
 	__s32 dsp_handle;
 	/** @pad: must be 0. */
 	__u32 pad;
-	/** @vaddr: in: address of the buffer in the caller. */
+	/** @vaddr: in: address on the DSP of a mapped buffer. */
 	__u64 vaddr;
-	/** @vaddrout: in: address on the DSP. */
+	/** @vaddrout: in: address on the DSP of a piece of heap. */
 	__u64 vaddrout;
-	/** @size: in: bytes mapped. */
+	/** @size: in: bytes mapped, not 0. */
 	__u64 size;
 };
 
@@ -272,11 +324,11 @@ struct drm_qda_mem_unmap {
 struct drm_qda_mem_unmap_legacy {
 	/** @request: in: QDA_MAP_REQUEST_*. */
 	__u32 request;
-	/** @fd: in: GEM handle. */
+	/** @fd: in: number of the buffer. */
 	__s32 fd;
-	/** @vaddr: in: address of the buffer in the caller. */
+	/** @vaddr: in: address on the DSP of a mapped buffer. */
 	__u64 vaddr;
-	/** @vaddrout: in: address on the DSP. */
+	/** @vaddrout: in: address on the DSP of a piece of heap. */
 	__u64 vaddrout;
 	/** @size: in: bytes mapped. */
 	__u64 size;
@@ -291,15 +343,25 @@ struct drm_qda_mem_unmap_legacy {
 	((((__u32)(method) & 0x1f) << 24) | (((__u32)(inbufs) & 0xff) << 16) | \
 	 (((__u32)(outbufs) & 0xff) << 8))
 
+/** define QDA_SCALARS_HANDLES - what to add to QDA_SCALARS() for handle arguments. */
+#define QDA_SCALARS_HANDLES(inhandles, outhandles) \
+	((((__u32)(inhandles) & 0xf) << 4) | ((__u32)(outhandles) & 0xf))
+
 /** define QDA_HANDLE_KERNEL - the remote handle that only the kernel may call. */
 #define QDA_HANDLE_KERNEL	1
 
 /**
  * struct drm_qda_invoke_arg - one argument of DRM_QDA_INVOKE
  *
- * With @handle 0 or -1 the argument is inline: its bytes are copied to or from @ptr. Otherwise it
- * is @length bytes of a GEM buffer, which the DSP accesses in place; @ptr points at the first of
- * them, anywhere in a mapping of that very buffer in the caller's address space.
+ * A buffer argument with @handle 0 or -1 is inline: its bytes are copied to or from @ptr. Otherwise
+ * it is @length bytes of a buffer, which the DSP accesses in place; @ptr points at the first of
+ * them, anywhere in a mapping of that very buffer in the caller's address space. @handle may be the
+ * buffer's GEM handle or the file descriptor of its dma-buf: what is mapped at @ptr decides.
+ *
+ * A handle argument hands a buffer to the DSP, by its number, @handle: @length bytes at the offset
+ * @ptr, both below 4 GiB. The number may be a GEM handle or, where there is none, the file
+ * descriptor of a dma-buf. The DSP keeps the buffer, whatever the caller closes, until it gives the
+ * number back with the answer to some call, as often as it got it, or until the process ends.
  */
 struct drm_qda_invoke_arg {
 	/** @ptr: address of the argument in the caller. */
@@ -315,7 +377,8 @@ struct drm_qda_invoke_arg {
 /**
  * struct drm_qda_invoke - call a function on the DSP and wait for its result
  *
- * @args holds the in-buffers, then the out-buffers, as many as @sc says. Inline arguments never
+ * @args holds the in-buffers, the out-buffers, the in-handles and the out-handles, as many as @sc
+ * says. Inline arguments never
  * share storage on the DSP, even where they overlap in the caller; out-buffers are copied back in
  * the order of their index, whatever the status, and none if the call fails with an errno.
  *
@@ -335,9 +398,11 @@ struct drm_qda_invoke_arg {
  * * ENOENT: no such GEM handle.
  * * EINVAL: the memory at @ptr is not a mapping of that buffer, or the argument reaches past the
  *   end of the buffer.
+ * * EEXIST: the DSP holds another buffer under the number of a handle argument.
  * * E2BIG: inline arguments are above QDA_MAX_INLINE_SIZE together.
- * * EOPNOTSUPP: @sc asks for handle arguments, or a buffer has no single range of DSP addresses.
- * * ENOSPC: too many calls are outstanding, in this session or on the DSP.
+ * * EOPNOTSUPP: a buffer has no single range of DSP addresses.
+ * * ENOSPC: too many calls are outstanding, in this session or on the DSP, or the DSP process holds
+ *   1024 numbers.
  * * ENOMEM: out of memory, or of DSP addresses.
  * * EINTR: a signal, see above.
  * * EREMOTEIO: the DSP's status is a number that the kernel keeps to itself (-512 to -530).

@@ -9,6 +9,7 @@
 use crate::{
     call::{
         Calls,
+        Load,
         Outcome,
         Pending,
         Request, //
@@ -42,10 +43,18 @@ pub(super) const PATIENCE_MS: u32 = 20_000;
 
 pub(super) type Count = Arc<Atomic<u32>>;
 
-/// A payload that counts how often one was dropped.
+/// A payload that counts how often one was dropped, and was answered with nobody waiting.
 pub(super) struct Token {
     number: i32,
     drops: Count,
+    late: Count,
+}
+
+impl Load for Token {
+    fn answered(&self) {
+        might_sleep();
+        self.late.fetch_add(1, Relaxed);
+    }
 }
 
 impl Drop for Token {
@@ -108,6 +117,7 @@ pub(super) struct Client {
     pub(super) calls: Arc<Calls<Token>>,
     pub(super) memory: Arc<Memory>,
     drops: Count,
+    late: Count,
 }
 
 impl Client {
@@ -138,6 +148,7 @@ impl Client {
             Token {
                 number,
                 drops: self.drops.clone(),
+                late: self.late.clone(),
             },
         )
     }
@@ -167,6 +178,11 @@ impl Client {
     pub(super) fn drops(&self) -> u32 {
         self.drops.load(Relaxed)
     }
+
+    /// Calls that were answered with nobody waiting.
+    pub(super) fn late(&self) -> u32 {
+        self.late.load(Relaxed)
+    }
 }
 
 /// A [`Client`] whose channel ends with it.
@@ -184,6 +200,7 @@ impl Bench {
                 GFP_KERNEL,
             )?,
             drops: Arc::new(Atomic::new(0), GFP_KERNEL)?,
+            late: Arc::new(Atomic::new(0), GFP_KERNEL)?,
         }))
     }
 }

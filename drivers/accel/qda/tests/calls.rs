@@ -159,6 +159,7 @@ mod cases {
         }
         bench.calls.drain();
         assert_eq!(bench.drops(), 20);
+        assert_eq!(bench.late(), 20);
         assert_eq!(bench.calls.ignored(), 0);
         Ok(())
     }
@@ -172,6 +173,7 @@ mod cases {
         assert_eq!(bench.drops(), 0);
         drop(pending);
         assert_eq!(bench.drops(), 1);
+        assert_eq!(bench.late(), 1);
         Ok(())
     }
 

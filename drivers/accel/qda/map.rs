@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that a client gives to its DSP process: buffers that are mapped under a number, and
+//! pieces of the process' heap.
+
+use crate::{
+    call::{
+        Outcome,
+        Pending, //
+    },
+    gem::Buffer,
+    held::Holding,
+    kernel_call::{
+        KernelCall,
+        Map,
+        Page, //
+    },
+    payload::Payload,
+    process::Process,
+    proto::{
+        status_to_value,
+        DSP_PAGE_SIZE, //
+    },
+    session::Session,
+    space::Mapped, //
+};
+use kernel::{
+    drm::gem::BaseObject,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        barrier,
+        Arc, //
+    },
+    time::msecs_to_jiffies, //
+};
+
+/// How long the DSP may take to map or unmap something, in milliseconds.
+const TIMEOUT_MS: u32 = 10_000;
+
+/// Part of a buffer.
+pub(crate) struct Part {
+    /// The buffer.
+    pub(crate) buffer: ARef<Buffer>,
+    /// Offset of the part, in bytes.
+    pub(crate) offset: u64,
+    /// How many bytes.
+    pub(crate) len: u64,
+}
+
+impl Part {
+    /// Checks that the DSP can map it.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`]: it is empty, reaches past the end of the buffer, or does not begin at a page of
+    /// the DSP.
+    fn check(&self) -> Result {
+        let end = self.offset.checked_add(self.len).ok_or(EINVAL)?;
+
+        if self.len == 0 || self.offset % DSP_PAGE_SIZE != 0 || end > self.buffer.size() as u64 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// As the DSP is told of it.
+    fn page(&self, mapped: &Mapped) -> Result<Page> {
+        Ok(Page {
+            address: mapped.lease().prefix().apply(mapped.address() + self.offset)?,
+            size: self.len,
+        })
+    }
+}
+
+/// What the DSP answered, with the 8 bytes that it wrote into the argument `answer`.
+fn outcome(pending: Pending<Payload>, answer: Option<usize>) -> Result<(i32, u64)> {
+    pending.wait_killable(msecs_to_jiffies(TIMEOUT_MS))?;
+    let (Outcome::Status(status), Some(payload)) = pending.collect() else {
+        return Err(EPIPE);
+    };
+
+    // What the DSP wrote before its reply must be seen after it.
+    barrier::dma_mb(barrier::Read);
+    let word = match answer {
+        Some(index) if status == 0 => payload.word(index)?,
+        _ => 0,
+    };
+    Ok((status, word))
+}
+
+/// Whether the DSP has, or may have, done what it was asked for.
+enum Done {
+    /// It has.
+    Yes,
+    /// It has not.
+    No,
+    /// It did not answer.
+    Unknown,
+}
+
+impl Done {
+    fn of(result: &Result<(i32, u64)>) -> Self {
+        match result {
+            Ok((0, _)) => Self::Yes,
+            Ok(_) => Self::No,
+            Err(_) => Self::Unknown,
+        }
+    }
+}
+
+/// Maps a part of a buffer into the DSP process of `session`, as `number`. Returns the DSP's status
+/// and the address that it got there.
+///
+/// # Errors
+///
+/// - [`EEXIST`]: the number is held for another buffer, or mapped.
+/// - [`ENOSPC`]: too many numbers are held.
+/// - [`ETIMEDOUT`], [`EINTR`]: the DSP did not answer; the number stays held.
+/// - those of [`Part::check`], [`Session::process`], [`Mapped::new`] and of sending.
+pub(crate) fn map(
+    session: &Session,
+    number: i32,
+    part: &Part,
+    flags: u32,
+    client_address: u64,
+) -> Result<(i32, u64)> {
+    part.check()?;
+    let process = session.process()?;
+    let who = &process.identity;
+    let mapped = Mapped::new(&part.buffer, &who.lease()?)?;
+    let page = part.page(&mapped)?;
+
+    who.held
+        .with(|numbers| numbers.ask_map(number, Holding(mapped)))?;
+    let request = Map {
+        number,
+        flags,
+        client_address,
+        page,
+    };
+    let pending = match KernelCall::Map(&request).send(session.channel(), who) {
+        Ok(pending) => pending,
+        Err(error) => {
+            unmapped(&process, number);
+            return Err(error);
+        }
+    };
+
+    let result = outcome(pending, Some(KernelCall::MAP_ANSWER));
+    match Done::of(&result) {
+        Done::Yes => who.held.with(|numbers| {
+            numbers.mapped(number, result.map_or(0, |(_, address)| address), part.len);
+            Ok(())
+        })?,
+        Done::No => unmapped(&process, number),
+        // The DSP may map it yet: the memory stays until the process has ended.
+        Done::Unknown => {}
+    }
+    result
+}
+
+fn unmapped(process: &Process, number: i32) {
+    let held = &process.identity.held;
+    let buffer = held.with(|numbers| Ok(numbers.unmapped(number)));
+
+    // Dropped here, without the lock.
+    drop(buffer);
+}
+
+/// Undoes [`map`] of `number`, or of whatever number for `None`, at the DSP's `address`. Returns
+/// the DSP's status.
+///
+/// # Errors
+///
+/// - [`EINVAL`]: there is no such mapping.
+/// - [`ETIMEDOUT`], [`EINTR`]: the DSP did not answer; the mapping stays, and can't be undone.
+/// - those of [`Session::process`] and of sending.
+pub(crate) fn unmap(session: &Session, number: Option<i32>, address: u64) -> Result<i32> {
+    let process = session.process()?;
+    let who = &process.identity;
+    let (number, size) = who
+        .held
+        .with(|numbers| numbers.ask_unmap(number, address))?;
+    let keep = || {
+        who.held.with(|numbers| {
+            numbers.mapped(number, address, size);
+            Ok(())
+        })
+    };
+
+    let request = KernelCall::Unmap {
+        number,
+        address,
+        size,
+    };
+    let pending = match request.send(session.channel(), who) {
+        Ok(pending) => pending,
+        Err(error) => {
+            keep()?;
+            return Err(error);
+        }
+    };
+    let result = outcome(pending, None);
+    match Done::of(&result) {
+        Done::Yes => unmapped(&process, number),
+        Done::No => keep()?,
+        Done::Unknown => {}
+    }
+    result.and_then(|(status, _)| status_to_value(status))
+}
+
+/// Adds a part of a buffer to the heap of the DSP process. Returns the DSP's status and the address
+/// that it got there.
+///
+/// # Errors
+///
+/// - [`ENOSPC`]: the heap has too many pieces.
+/// - [`ETIMEDOUT`], [`EINTR`]: the DSP did not answer; the memory stays with it.
+/// - those of [`Part::check`], [`Session::process`], [`Mapped::new`] and of sending.
+pub(crate) fn grow(
+    session: &Session,
+    part: &Part,
+    flags: u32,
+    client_address: u64,
+) -> Result<(i32, u64)> {
+    part.check()?;
+    let process = session.process()?;
+    let who = &process.identity;
+    let mapped = Mapped::new(&part.buffer, &who.lease()?)?;
+    let page = part.page(&mapped)?;
+
+    who.with_space(|space| space.ask_grow(mapped.clone(), part.len))?;
+    let request = KernelCall::Grow {
+        flags,
+        client_address,
+        page,
+    };
+    let pending = match request.send(session.channel(), who) {
+        Ok(pending) => pending,
+        Err(error) => {
+            forget(&process, &mapped);
+            return Err(error);
+        }
+    };
+
+    let result = outcome(pending, Some(KernelCall::GROW_ANSWER));
+    match Done::of(&result) {
+        Done::Yes => who.with_space(|space| {
+            space.grown(&mapped, result.map_or(0, |(_, address)| address));
+            Ok(())
+        })?,
+        Done::No => forget(&process, &mapped),
+        Done::Unknown => {}
+    }
+    result
+}
+
+fn forget(process: &Process, memory: &Arc<Mapped>) {
+    let piece = process
+        .identity
+        .with_space(|space| Ok(space.take_heap(memory)));
+
+    // Dropped here, without the lock.
+    drop(piece);
+}
+
+/// Undoes [`grow`] of exactly `len` bytes at the DSP's `address`. Returns the DSP's status.
+///
+/// # Errors
+///
+/// - [`EINVAL`]: the heap has no such piece.
+/// - [`ETIMEDOUT`], [`EINTR`]: the DSP did not answer; the memory stays with it.
+/// - those of [`Session::process`] and of sending.
+pub(crate) fn shrink(session: &Session, address: u64, len: u64) -> Result<i32> {
+    let process = session.process()?;
+    let who = &process.identity;
+    let memory = who.with_space(|space| space.ask_shrink(address, len))?;
+    let keep = || {
+        who.with_space(|space| {
+            space.grown(&memory, address);
+            Ok(())
+        })
+    };
+
+    let request = KernelCall::Shrink { address, size: len };
+    let pending = match request.send(session.channel(), who) {
+        Ok(pending) => pending,
+        Err(error) => {
+            keep()?;
+            return Err(error);
+        }
+    };
+    let result = outcome(pending, None);
+    match Done::of(&result) {
+        Done::Yes => forget(&process, &memory),
+        Done::No => keep()?,
+        Done::Unknown => {}
+    }
+    result.and_then(|(status, _)| status_to_value(status))
+}

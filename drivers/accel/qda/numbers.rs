@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The numbers by which a DSP process knows buffers.
+//!
+//! A number is what the client passed, unchanged: the DSP hands it to the client's code, and gives
+//! it back. A buffer may be held under a number in two ways, at the same time: mapped by the
+//! client, at an address of the DSP; and lent with calls, as often as calls passed it, until the
+//! DSP gives it back.
+//!
+//! Pure code, generic over what a buffer is; the lock around it is in [`crate::process`].
+
+use kernel::prelude::*;
+
+/// Most numbers that one DSP process may hold.
+pub(crate) const MAX_NUMBERS: usize = 1024;
+
+/// How far a mapping has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mapping {
+    /// There is none.
+    None,
+    /// The DSP was asked for it, or to undo it, and may have done so.
+    Asked,
+    /// It is at this address and of this length.
+    At { address: u64, len: u64 },
+}
+
+struct Entry<T> {
+    number: i32,
+    buffer: T,
+    mapping: Mapping,
+    lent: u32,
+}
+
+/// Buffers that a DSP process holds, by number.
+///
+/// # Invariants
+///
+/// No two entries have the same number, and each is mapped or lent.
+pub(crate) struct Numbers<T> {
+    entries: KVec<Entry<T>>,
+}
+
+impl<T: PartialEq> Numbers<T> {
+    /// No buffers.
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: KVec::new(),
+        }
+    }
+
+    fn find(&mut self, number: i32) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.number == number)
+    }
+
+    /// The buffer behind a number.
+    pub(crate) fn get(&self, number: i32) -> Option<&T> {
+        let entry = self.entries.iter().find(|entry| entry.number == number)?;
+
+        Some(&entry.buffer)
+    }
+
+    /// The entry of `number`, made now if there is none.
+    fn enter(&mut self, number: i32, buffer: T) -> Result<&mut Entry<T>> {
+        let index = match self.find(number) {
+            Some(index) if self.entries[index].buffer == buffer => index,
+            Some(_) => return Err(EEXIST),
+            None if self.entries.len() >= MAX_NUMBERS => return Err(ENOSPC),
+            None => {
+                self.entries.push(
+                    Entry {
+                        number,
+                        buffer,
+                        mapping: Mapping::None,
+                        lent: 0,
+                    },
+                    GFP_KERNEL,
+                )?;
+                self.entries.len() - 1
+            }
+        };
+        Ok(&mut self.entries[index])
+    }
+
+    /// Removes an entry that is neither mapped nor lent any more; its buffer is to be dropped
+    /// without the lock.
+    fn settle(&mut self, index: usize) -> Option<T> {
+        let entry = &self.entries[index];
+        if entry.mapping != Mapping::None || entry.lent != 0 {
+            return None;
+        }
+        Some(self.entries.remove(index).ok()?.buffer)
+    }
+
+    /// Notes that a call passes `buffer` as `number`.
+    ///
+    /// # Errors
+    ///
+    /// - [`EEXIST`]: the number is held for another buffer.
+    /// - [`ENOSPC`]: too many numbers are held, or this one too often.
+    /// - [`ENOMEM`].
+    pub(crate) fn lend(&mut self, number: i32, buffer: T) -> Result {
+        let entry = self.enter(number, buffer)?;
+
+        entry.lent = entry.lent.checked_add(1).ok_or(ENOSPC)?;
+        Ok(())
+    }
+
+    /// Takes back one reference that the DSP has given back. Returns whether it had one, and the
+    /// buffer if that was the last.
+    pub(crate) fn take_back(&mut self, number: i32) -> (bool, Option<T>) {
+        let Some(index) = self.find(number) else {
+            return (false, None);
+        };
+        let entry = &mut self.entries[index];
+        if entry.lent == 0 {
+            return (false, None);
+        }
+        entry.lent -= 1;
+        (true, self.settle(index))
+    }
+
+    /// Notes that the DSP is being asked to map `buffer` as `number`.
+    ///
+    /// # Errors
+    ///
+    /// - [`EEXIST`]: the number is held for another buffer, or is mapped.
+    /// - [`ENOSPC`]: too many numbers are held.
+    /// - [`ENOMEM`].
+    pub(crate) fn ask_map(&mut self, number: i32, buffer: T) -> Result {
+        let entry = self.enter(number, buffer)?;
+
+        if entry.mapping != Mapping::None {
+            return Err(EEXIST);
+        }
+        entry.mapping = Mapping::Asked;
+        Ok(())
+    }
+
+    /// Notes that the DSP has mapped what [`Numbers::ask_map`] asked for.
+    pub(crate) fn mapped(&mut self, number: i32, address: u64, len: u64) {
+        if let Some(index) = self.find(number) {
+            self.entries[index].mapping = Mapping::At { address, len };
+        }
+    }
+
+    /// Notes that a mapping is no more, or never came about. Returns the buffer if nothing else
+    /// holds it.
+    pub(crate) fn unmapped(&mut self, number: i32) -> Option<T> {
+        let index = self.find(number)?;
+
+        self.entries[index].mapping = Mapping::None;
+        self.settle(index)
+    }
+
+    /// Notes that the DSP is being asked to undo the mapping of `number`, or of whatever number for
+    /// `None`, at `address`. Returns its number and length.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if there is no such mapping.
+    pub(crate) fn ask_unmap(&mut self, number: Option<i32>, address: u64) -> Result<(i32, u64)> {
+        for entry in self.entries.iter_mut() {
+            match entry.mapping {
+                Mapping::At { address: at, len }
+                    if at == address && number.is_none_or(|number| number == entry.number) =>
+                {
+                    entry.mapping = Mapping::Asked;
+                    return Ok((entry.number, len));
+                }
+                _ => {}
+            }
+        }
+        Err(EINVAL)
+    }
+}
