@@ -94,6 +94,15 @@ pub const SUITES: &[Suite] = &[
         }]),
     },
     Suite {
+        name: "map",
+        about: "memory that stays with the DSP process: maps, heap, handle arguments",
+        what: What::Guest(&[Boot {
+            script: "tests",
+            args: &["2", "qda_map"],
+            ..PLAIN
+        }]),
+    },
+    Suite {
         name: "boards",
         about: "other boards: Kaanapali, no IOMMU, broken nodes, bypassed SMMU",
         what: What::Guest(&[

@@ -34,6 +34,12 @@ enum simdsp_method {
 	SIMDSP_INFO	 = 10,
 	/** @SIMDSP_INVERT: as SIMDSP_ECHO, every bit inverted. */
 	SIMDSP_INVERT	 = 11,
+	/** @SIMDSP_HANDLES: in: u32 seed; out: checksum of in-handles; fills out-handles. */
+	SIMDSP_HANDLES	 = 12,
+	/** @SIMDSP_GIVE_BACK: in: u64 numbers, which the DSP gives back with this call. */
+	SIMDSP_GIVE_BACK = 13,
+	/** @SIMDSP_MAPPED: in: {number, offset, len, write} of a mapped buffer; out: checksum. */
+	SIMDSP_MAPPED	 = 14,
 	/** @SIMDSP_SLOW_ECHO: in: u32 milliseconds; the other buffers are echoed after them. */
 	SIMDSP_SLOW_ECHO = 15,
 };

@@ -119,10 +119,10 @@ TEST_F(bad_input, handle_arguments)
 	static struct drm_qda_invoke_arg args[255 + 255 + 15 + 15];
 
 	/* In handles, out handles, and as many of everything as scalars can say. */
-	EXPECT_REFUSED(EOPNOTSUPP, qda_invoke(self->fd, NO_MODULE, 0x02000010, args));
-	EXPECT_REFUSED(EOPNOTSUPP, qda_invoke(self->fd, NO_MODULE, 0x02000001, args));
-	EXPECT_REFUSED(EOPNOTSUPP, qda_invoke(self->fd, NO_MODULE, 0x02ffffff, args));
-	EXPECT_REFUSED(EOPNOTSUPP, qda_invoke(self->fd, NO_MODULE, 0xffffffff, args));
+	EXPECT_REFUSED(ENOENT, qda_invoke(self->fd, NO_MODULE, 0x02000010, args));
+	EXPECT_REFUSED(ENOENT, qda_invoke(self->fd, NO_MODULE, 0x02000001, args));
+	EXPECT_REFUSED(ENOENT, qda_invoke(self->fd, NO_MODULE, 0x02ffffff, args));
+	EXPECT_REFUSED(ENOENT, qda_invoke(self->fd, NO_MODULE, 0xffffffff, args));
 }
 
 TEST_F(bad_input, inline_in)

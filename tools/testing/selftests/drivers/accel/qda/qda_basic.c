@@ -351,15 +351,4 @@ TEST_F(basic, encodings_that_end_before_the_page)
 	munmap(map, page);
 }
 
-TEST_F(basic, map_and_munmap_are_not_there_yet)
-{
-	struct drm_qda_mem_map map = { .request = QDA_MAP_REQUEST_ATTR };
-	struct drm_qda_mem_unmap unmap = { .request = QDA_MAP_REQUEST_ATTR };
-	struct drm_qda_mem_unmap_legacy older = { .request = QDA_MAP_REQUEST_ATTR };
-
-	EXPECT_EQ(-EOPNOTSUPP, qda_ioctl(self->fd, DRM_IOCTL_QDA_MAP, &map));
-	EXPECT_EQ(-EOPNOTSUPP, qda_ioctl(self->fd, DRM_IOCTL_QDA_MUNMAP, &unmap));
-	EXPECT_EQ(-EOPNOTSUPP, qda_ioctl(self->fd, QDA_IOCTL_MUNMAP_A, &older));
-}
-
 TEST_HARNESS_MAIN

@@ -4,19 +4,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/dma-heap.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 
+#include "dmabuf.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
 
-#define HEAP	"/dev/dma_heap/system"
 #define SIZE	300000
 
 FIXTURE(prime)
@@ -48,36 +46,6 @@ FIXTURE_TEARDOWN(prime)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-static int export(int fd, __u32 handle)
-{
-	struct drm_prime_handle args = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
-
-	return ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args) ? -errno : args.fd;
-}
-
-static int import(int fd, int dmabuf, __u32 *handle)
-{
-	struct drm_prime_handle args = { .fd = dmabuf };
-
-	if (ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &args))
-		return -errno;
-	*handle = args.handle;
-	return 0;
-}
-
-static int heap_buffer(size_t size)
-{
-	struct dma_heap_allocation_data args = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
-	int heap = open(HEAP, O_RDWR | O_CLOEXEC);
-	int ret;
-
-	if (heap < 0)
-		return -errno;
-	ret = ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &args) ? -errno : (int)args.fd;
-	close(heap);
-	return ret;
-}
-
 static int echo(int fd, __u32 handle, const struct qda_buf *in, size_t from,
 		const struct qda_buf *out, size_t to, size_t len)
 {
@@ -89,13 +57,13 @@ static int echo(int fd, __u32 handle, const struct qda_buf *in, size_t from,
 TEST_F(prime, heap_buffer)
 {
 	struct qda_buf in = { .size = SIZE }, out;
-	int dmabuf = heap_buffer(SIZE);
+	int dmabuf = dmabuf_heap(SIZE);
 	__u64 offset;
 
 	if (dmabuf == -ENOENT)
-		SKIP(return, "no " HEAP);
+		SKIP(return, "no /dev/dma_heap/system");
 	ASSERT_LE(0, dmabuf);
-	ASSERT_EQ(0, import(self->fd, dmabuf, &in.handle));
+	ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &in.handle));
 	in.map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
 	ASSERT_NE(MAP_FAILED, (void *)in.map);
 	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &out));
@@ -120,14 +88,14 @@ TEST_F(prime, heap_buffer)
 
 TEST_F(prime, imported_twice)
 {
-	int dmabuf = heap_buffer(4096);
+	int dmabuf = dmabuf_heap(4096);
 	__u32 first, second;
 
 	if (dmabuf == -ENOENT)
-		SKIP(return, "no " HEAP);
+		SKIP(return, "no /dev/dma_heap/system");
 	ASSERT_LE(0, dmabuf);
-	ASSERT_EQ(0, import(self->fd, dmabuf, &first));
-	ASSERT_EQ(0, import(self->fd, dmabuf, &second));
+	ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &first));
+	ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &second));
 	EXPECT_EQ(first, second);
 	close(dmabuf);
 	EXPECT_EQ(0, qda_gem_close(self->fd, first));
@@ -140,10 +108,10 @@ TEST_F(prime, from_another_file)
 
 	/* Allocated on a file without a process, as the FastRPC library does, used on this one. */
 	ASSERT_EQ(0, qda_buf_new(self->other, SIZE, &buf));
-	dmabuf = export(self->other, buf.handle);
+	dmabuf = dmabuf_export(self->other, buf.handle);
 	ASSERT_LE(0, dmabuf);
 	view = buf;
-	ASSERT_EQ(0, import(self->fd, dmabuf, &view.handle));
+	ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &view.handle));
 	close(dmabuf);
 	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &out));
 
@@ -168,8 +136,8 @@ TEST_F(prime, not_a_buffer)
 	int ends[2];
 
 	ASSERT_EQ(0, pipe(ends));
-	EXPECT_EQ(-EINVAL, import(self->fd, ends[0], &handle));
-	EXPECT_EQ(-EBADF, import(self->fd, -1, &handle));
+	EXPECT_EQ(-EINVAL, dmabuf_import(self->fd, ends[0], &handle));
+	EXPECT_EQ(-EBADF, dmabuf_import(self->fd, -1, &handle));
 	close(ends[0]);
 	close(ends[1]);
 }

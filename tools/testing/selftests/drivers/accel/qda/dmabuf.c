@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include "dmabuf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <drm/drm.h>
+#include <linux/dma-heap.h>
+#include <linux/udmabuf.h>
+
+int dmabuf_export(int fd, __u32 handle)
+{
+	struct drm_prime_handle args = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
+
+	return ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args) ? -errno : args.fd;
+}
+
+int dmabuf_import(int fd, int dmabuf, __u32 *handle)
+{
+	struct drm_prime_handle args = { .fd = dmabuf };
+
+	if (ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &args))
+		return -errno;
+	*handle = args.handle;
+	return 0;
+}
+
+int dmabuf_heap(size_t size)
+{
+	struct dma_heap_allocation_data args = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
+	int heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
+	int ret;
+
+	if (heap < 0)
+		return -errno;
+	ret = ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &args) ? -errno : (int)args.fd;
+	close(heap);
+	return ret;
+}
+
+int dmabuf_udmabuf(size_t size)
+{
+	struct udmabuf_create args = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	int ret = -1;
+
+	if (dev < 0)
+		return -errno;
+	args.memfd = memfd_create("qda", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	if ((int)args.memfd >= 0 && !ftruncate(args.memfd, size) &&
+	    !fcntl(args.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		ret = ioctl(dev, UDMABUF_CREATE, &args);
+	ret = ret < 0 ? -errno : ret;
+	if ((int)args.memfd >= 0)
+		close(args.memfd);
+	close(dev);
+	return ret;
+}

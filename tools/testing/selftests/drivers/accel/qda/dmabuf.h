@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Buffers that come from, or go to, the rest of the system as dma-bufs.
+ */
+#ifndef DMABUF_H
+#define DMABUF_H
+
+#include <stddef.h>
+
+#include <linux/types.h>
+
+/** dmabuf_export() - make a file descriptor for a GEM handle. Return: it, or -errno. */
+int dmabuf_export(int fd, __u32 handle);
+
+/** dmabuf_import() - make a GEM handle for a dma-buf. Return: 0 or -errno. */
+int dmabuf_import(int fd, int dmabuf, __u32 *handle);
+
+/** dmabuf_heap() - allocate from the system heap. Return: a file descriptor, or -errno. */
+int dmabuf_heap(size_t size);
+
+/**
+ * dmabuf_udmabuf() - make a dma-buf of scattered pages of a memfd
+ * @size: bytes, whole pages
+ *
+ * Return: a file descriptor, or -errno; -ENOENT where the kernel has no udmabuf.
+ */
+int dmabuf_udmabuf(size_t size);
+
+#endif /* DMABUF_H */
