@@ -7,6 +7,7 @@
 //! holder lets go, so that nobody ever gets a bank in which something of another is still mapped.
 
 use crate::{
+    domain::Domain,
     layout::BankPrefix,
     soc::SocData, //
 };
@@ -62,7 +63,7 @@ impl Bank {
     ) -> Result<Self> {
         let prefix = BankPrefix::new(number, soc.bank_position())?;
         let name = CString::try_from_fmt(fmt!("{}-{}", dsp, number))?;
-        let mask = DmaMask::try_new(soc.dma_bits(dsp))?;
+        let mask = DmaMask::try_new(soc.dma_bits(Domain::of(dsp.to_bytes())?))?;
 
         Ok(Self {
             device: compute_bus::Bank::new(parent, node, &name, mask)?,
@@ -216,6 +217,11 @@ impl Pool {
         let banks = core::mem::take(&mut *entries);
         drop(entries);
         drop(banks);
+    }
+
+    /// How many banks there are; none once the channel is gone.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.lock().len()
     }
 
     /// Whether the DSP sees what the CPU writes to cached memory, in every bank.

@@ -8,6 +8,7 @@
 use crate::{
     call::Pending,
     channel::Channel,
+    heap::Region,
     layout::Arg,
     payload::{
         Builder,
@@ -36,8 +37,8 @@ pub(crate) enum Input<'a> {
     Empty,
     /// Bytes that are copied.
     Bytes(&'a [u8]),
-    /// The first bytes of a buffer.
-    Buffer(&'a Arc<Mapping>, u64),
+    /// Bytes of a buffer: where they begin, and how many there are.
+    Buffer(&'a Arc<Mapping>, u64, u64),
 }
 
 /// What a new process runs.
@@ -56,14 +57,24 @@ pub(crate) struct Create<'a> {
     pub(crate) memory: (u64, u64),
 }
 
+/// A process that the DSP has a program for.
+pub(crate) struct CreateStatic<'a> {
+    /// Its name.
+    pub(crate) name: &'a [u8],
+    /// The heap of such processes, if the DSP has not got it yet.
+    pub(crate) heap: Option<Region>,
+}
+
 /// A call to handle 1.
 pub(crate) enum KernelCall<'a> {
-    /// Makes the client one of the root process.
+    /// Makes the client one of the root process, or of the sensors process.
     Attach,
     /// Ends the client's process, or its attachment.
     Release,
     /// Makes a user process.
     Create(&'a Create<'a>),
+    /// Makes the client one of a static process.
+    CreateStatic(&'a CreateStatic<'a>),
 }
 
 impl KernelCall<'_> {
@@ -71,6 +82,7 @@ impl KernelCall<'_> {
     const METHOD_RELEASE: u8 = 1;
     const METHOD_CREATE: u8 = 6;
     const METHOD_CREATE_ATTR: u8 = 7;
+    const METHOD_CREATE_STATIC: u8 = 8;
 
     /// Sends the call for the process `who`.
     ///
@@ -115,10 +127,6 @@ impl KernelCall<'_> {
                     create.attrs,
                     create.signature_len,
                 ];
-                let mut page = [0u8; 16];
-                page[..8].copy_from_slice(&create.memory.0.to_le_bytes());
-                page[8..].copy_from_slice(&create.memory.1.to_le_bytes());
-
                 send(
                     channel,
                     who,
@@ -129,6 +137,31 @@ impl KernelCall<'_> {
                         Input::Bytes(words.as_bytes()),
                         Input::Bytes(create.name),
                         create.shell.reborrow(),
+                        Input::Bytes(&page_entry(create.memory.0, create.memory.1)),
+                    ],
+                )
+            }
+            Self::CreateStatic(create) => {
+                // CAST: a name is at most 128 bytes.
+                let words = [
+                    who.client_id as u32,
+                    create.name.len() as u32,
+                    u32::from(create.heap.is_some()),
+                ];
+                // A physical address: no bank maps it. The entry is there also without heap.
+                let page = create
+                    .heap
+                    .map_or([0; 16], |heap| page_entry(heap.start, heap.size));
+
+                send(
+                    channel,
+                    who,
+                    Self::METHOD_CREATE_STATIC,
+                    Class::Kernel,
+                    thread,
+                    &[
+                        Input::Bytes(words.as_bytes()),
+                        Input::Bytes(create.name),
                         Input::Bytes(&page),
                     ],
                 )
@@ -137,12 +170,20 @@ impl KernelCall<'_> {
     }
 }
 
+fn page_entry(address: u64, size: u64) -> [u8; 16] {
+    let mut page = [0u8; 16];
+
+    page[..8].copy_from_slice(&address.to_le_bytes());
+    page[8..].copy_from_slice(&size.to_le_bytes());
+    page
+}
+
 impl Input<'_> {
     fn reborrow(&self) -> Input<'_> {
         match self {
             Self::Empty => Input::Empty,
             Self::Bytes(bytes) => Input::Bytes(bytes),
-            Self::Buffer(mapping, len) => Input::Buffer(mapping, *len),
+            Self::Buffer(mapping, offset, len) => Input::Buffer(mapping, *offset, *len),
         }
     }
 
@@ -151,9 +192,9 @@ impl Input<'_> {
             Self::Empty => Arg::Empty,
             Self::Bytes([]) => Arg::Empty,
             Self::Bytes(bytes) => Arg::Inline { len: bytes.len() },
-            Self::Buffer(mapping, len) => Arg::Buffer {
-                pv: mapping.dma_address(),
-                address: mapping.dma_address(),
+            Self::Buffer(mapping, offset, len) => Arg::Buffer {
+                pv: mapping.dma_address() + offset,
+                address: mapping.dma_address() + offset,
                 len: *len,
             },
         }
@@ -178,7 +219,7 @@ fn send(
         match input {
             Input::Empty => {}
             Input::Bytes(bytes) => builder.fill(index, bytes)?,
-            Input::Buffer(mapping, _) => builder.hold((*mapping).clone())?,
+            Input::Buffer(mapping, ..) => builder.hold((*mapping).clone())?,
         }
     }
 

@@ -20,7 +20,8 @@ use crate::{
     proto::{
         Message,
         Scalars,
-        FDLIST_LEN, //
+        FDLIST_LEN,
+        POLL_DONE, //
     },
     space::Mapping,
     table::Class, //
@@ -74,6 +75,31 @@ impl Payload {
         UserSlice::new(user_ptr(to)?, range.len())
             .writer()
             .write_dma(&self.memory, range.start, range.len())
+    }
+
+    /// Copies inline argument `index` to `bytes`, which are as long.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is not an inline argument of that length.
+    pub(crate) fn read(&self, index: usize, bytes: &mut [u8]) -> Result {
+        let place = self.inline().find(|(i, _)| *i == index);
+        let (_, range) = place.ok_or(EINVAL)?;
+        if range.len() != bytes.len() {
+            return Err(EINVAL);
+        }
+        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(bytes);
+        Ok(())
+    }
+
+    /// Whether the DSP says, before it answers, that the call has succeeded. It may lie, but only
+    /// about its own results.
+    pub(crate) fn polled_done(&self) -> Result<bool> {
+        let mut word = [0u8; 4];
+        let range = self.layout.poll_word();
+        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut word);
+
+        Ok(u32::from_le_bytes(word) == POLL_DONE)
     }
 
     /// Numbers of the buffers that the DSP says it has released.

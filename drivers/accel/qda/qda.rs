@@ -4,27 +4,32 @@
 //!
 //! Layers, top to bottom; each uses only those below:
 //!
-//! - [`mod@file`]: the accel front end, open files and their ioctls.
-//! - [`session`], [`process`], [`invoke`], [`kernel_call`]: what a client does.
+//! - [`mod@file`], [`ioctl`]: the accel front end, open files and their ioctls.
+//! - [`session`], [`kind`], [`process`], [`invoke`], [`kernel_call`], [`attributes`]: what a client
+//!   does.
 //! - [`call`], [`payload`]: outstanding calls and the memory that they own.
 //! - [`gem`], [`space`]: buffers, and their mappings in a bank.
 //! - [`bank`]: context banks and their leases.
-//! - [`channel`], [`transport`], [`driver`]: one DSP and the way to it.
-//! - [`proto`], [`layout`], [`table`], [`state`]: pure code.
+//! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
+//! - [`proto`], [`layout`], [`table`], [`state`], [`domain`]: pure code.
 //!
 //! Limitations:
 //!
 //! - No `DRM_QDA_MAP` and `DRM_QDA_MUNMAP`, and no handle arguments of calls.
-//! - No static and no sensors processes, no capability query, no poll mode.
 
+mod attributes;
 mod bank;
 mod call;
 mod channel;
+mod domain;
 mod driver;
 mod file;
 mod gem;
+mod heap;
 mod invoke;
+mod ioctl;
 mod kernel_call;
+mod kind;
 mod layout;
 mod payload;
 mod process;
