@@ -448,8 +448,7 @@ struct drm_qda_get_param {
  *
  * That shortens calls to modules (remote handles above 20) of user and static processes. It needs a
  * DSP that writes a word into the memory of a call that has succeeded, and a DSP process that was
- * told to do so, as the FastRPC library does. A call that takes longer, or fails, ends as any
- * other.
+ * told to do so, as the FastRPC library does. A call that takes longer, or fails, ends as usual.
  */
 #define QDA_SESSION_POLL		(1 << 0)
 

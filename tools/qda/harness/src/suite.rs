@@ -68,11 +68,18 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "reference",
         about: "the simulator against fastrpc.ko and hexagonrpcd",
-        what: What::Guest(&[Boot {
-            script: "reference",
-            limit: 300,
-            ..PLAIN
-        }]),
+        what: What::Guest(&[
+            Boot {
+                script: "reference",
+                limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                board: "pds",
+                script: "reference-static",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "kunit",

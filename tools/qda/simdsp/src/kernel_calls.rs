@@ -9,6 +9,7 @@ use crate::process::{Domain, Mapped, Process};
 use crate::stats::count;
 use crate::strict::{kernel_scalars, Rule};
 use crate::wire::{status, Address};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 /// Handle of the calls about processes.
@@ -337,6 +338,9 @@ fn capabilities(dsp: &Dsp, call: &Call) -> Done {
         .flat_map(|id| attribute(id).to_le_bytes())
         .collect();
     dsp.put_exact(call, 0, &out)?;
+    dsp.counters
+        .query_pd
+        .store(call.request.pd().into(), Ordering::Relaxed);
     count(&dsp.counters.queries);
     Ok(0)
 }

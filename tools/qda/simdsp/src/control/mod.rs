@@ -30,8 +30,9 @@
 //!
 //! Keys of `stat`. Growing: `messages`, `invokes` (not built by the kernel), `kernel_calls`,
 //! `replies`, `drops` (answers swallowed by a script), `attaches`, `creates`, `releases` (answered
-//! 0), `heaps` (of static processes, handed over), `queries` (of attributes, answered 0), `opens`, `last_client` (id of the newest process). Since the test began: `faults`,
-//! `violations`. Now: `outstanding`, `processes`, `held`, `listeners`, `parked` (held and
+//! 0), `heaps` (of static processes, handed over), `queries` (of attributes, answered 0),
+//! `query_pd` (protection domain of the newest of them), `opens`, `last_client` (id of the newest
+//! process). Since the test began: `faults`, `violations`. Now: `outstanding`, `processes`, `held`, `listeners`, `parked` (held and
 //! listeners), `maps` (numbers and heap pieces mapped into processes), `mappings` (bytes that all
 //! banks map), `banks`.
 
