@@ -9,6 +9,7 @@
 //! is in [`crate::slots`].
 
 use crate::{
+    domain::Domain,
     layout::BankPrefix,
     slots::{
         Choice,
@@ -159,7 +160,7 @@ impl Maker<'_> {
         }
 
         let name = CString::try_from_fmt(fmt!("{}-{}", self.dsp, number))?;
-        let mask = DmaMask::try_new(self.soc.dma_bits(self.dsp))?;
+        let mask = DmaMask::try_new(self.soc.dma_bits(Domain::of(self.dsp.to_bytes())?))?;
         let space = AddressSpace::new(self.parent, node, &name, mask)?;
         self.spaces
             .push((Arc::new(space, GFP_KERNEL)?, streams), GFP_KERNEL)?;
@@ -340,8 +341,8 @@ impl Pool {
         self.translated
     }
 
-    /// How many DSP processes have room at a time, if no two of one client share.
-    pub(crate) fn slots(&self) -> usize {
+    /// How many slots there are, and so clients at a time; none once the channel is gone.
+    pub(crate) fn len(&self) -> usize {
         self.inner.lock().banks.len()
     }
 }

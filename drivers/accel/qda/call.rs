@@ -25,10 +25,12 @@ use crate::{
     transport::Transport, //
 };
 use kernel::{
+    current,
     impl_has_work,
     new_spinlock_irq,
     new_work,
     prelude::*,
+    processor::cpu_relax,
     sync::{
         atomic::{
             Acquire,
@@ -42,7 +44,12 @@ use kernel::{
         Mutex,
         SpinLockIrq, //
     },
-    time::Jiffies,
+    time::{
+        Delta,
+        Instant,
+        Jiffies,
+        Monotonic, //
+    },
     workqueue::{
         OwnedQueue,
         QueueFlag,
@@ -51,6 +58,9 @@ use kernel::{
         WorkItem, //
     }, //
 };
+
+/// How long [`Pending::poll`] keeps a CPU busy.
+const POLL_LIMIT: Delta = Delta::from_millis(10);
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +128,7 @@ pub(crate) struct Calls<P: Load> {
     #[pin]
     reaper: Work<Calls<P>>,
     ignored: Atomic<u64>,
+    exits: Atomic<u64>,
 }
 
 impl_has_work! {
@@ -172,6 +183,7 @@ impl<P: Load> Calls<P> {
                 }),
                 reaper <- new_work!("qda::Calls::reaper"),
                 ignored: Atomic::new(0),
+                exits: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -232,7 +244,11 @@ impl<P: Load> Calls<P> {
     pub(crate) fn received(self: &Arc<Self>, bytes: &[u8]) {
         match Reply::parse(bytes) {
             Reply::Done { context, status } => self.answer(context, status),
-            Reply::PdExit | Reply::Signal | Reply::Short => {
+            // It does not say which one has ended. The calls that were made to it are answered.
+            Reply::PdExit => {
+                self.exits.fetch_add(1, Relaxed);
+            }
+            Reply::Signal | Reply::Short => {
                 self.ignored.fetch_add(1, Relaxed);
             }
         }
@@ -310,7 +326,12 @@ impl<P: Load> Calls<P> {
         drop(queue);
     }
 
-    /// Messages from the DSP so far that answered no call.
+    /// Notices of the DSP so far that a protection domain has ended.
+    pub(crate) fn exits(&self) -> u64 {
+        self.exits.load(Relaxed)
+    }
+
+    /// Messages from the DSP so far that answered no call, apart from [`Calls::exits`].
     pub(crate) fn ignored(&self) -> u64 {
         self.ignored.load(Relaxed)
     }
@@ -353,6 +374,43 @@ impl<P: Load> Pending<P> {
         self.call.done.wait_for_completion_timeout(timeout)
     }
 
+    /// Whether the call has ended.
+    fn has_ended(&self) -> bool {
+        self.call.outcome.load(Acquire) != PENDING
+    }
+
+    /// Waits without sleeping until `done` holds for the payload, but no longer than until the call
+    /// has ended, a signal comes, or [`POLL_LIMIT`] has passed. Returns whether `done` holds.
+    ///
+    /// The call goes on either way: only its answer ends it.
+    pub(crate) fn poll(&self, done: impl Fn(&P) -> bool) -> bool {
+        let task = current!();
+        let start = Instant::<Monotonic>::now();
+
+        while !self.has_ended() {
+            if self.call.payload.lock().as_ref().is_some_and(&done) {
+                return true;
+            }
+            if task.signal_pending() || start.elapsed() >= POLL_LIMIT {
+                break;
+            }
+            cpu_relax();
+        }
+        false
+    }
+
+    /// Borrows the payload of a call that may not have ended, and abandons the call: its slot, and
+    /// the payload when it is given back, stay until the answer. [`None`] as for
+    /// [`Pending::collect`].
+    pub(crate) fn borrow(self) -> Option<Borrowed<P>> {
+        let payload = self.call.payload.lock().take()?;
+
+        Some(Borrowed {
+            payload: Some(payload),
+            pending: self,
+        })
+    }
+
     /// Takes a call that has ended out of the table, with its payload.
     ///
     /// The payload is `None` if the channel was closed or the DSP process has ended; also if the
@@ -377,6 +435,27 @@ impl<P: Load> Pending<P> {
         self.collected = true;
         let call = self.calls.state.lock().table.take(self.context);
         drop(call);
+    }
+}
+
+/// The payload of a call that goes on, given back when this is dropped. Then the call is abandoned.
+pub(crate) struct Borrowed<P: Load> {
+    payload: Option<P>,
+    pending: Pending<P>,
+}
+
+impl<P: Load> Borrowed<P> {
+    /// The payload.
+    pub(crate) fn payload(&self) -> Option<&P> {
+        self.payload.as_ref()
+    }
+}
+
+impl<P: Load> Drop for Borrowed<P> {
+    fn drop(&mut self) {
+        // If the call was answered or evicted meanwhile, nobody but us knows of it any more, and
+        // the payload goes with it.
+        *self.pending.call.payload.lock() = self.payload.take();
     }
 }
 

@@ -3,16 +3,20 @@
 //! One DSP: its channel, its banks and its DSP processes.
 
 use crate::{
+    attributes::Attributes,
     bank::{
         Lease,
         Pool, //
     },
     call::Calls,
+    domain::Domain,
+    heap::Heap,
     payload::Payload,
     process::Process,
     proto::ProtectionDomain,
     transport::Transport, //
 };
+use core::ops::Deref;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -42,13 +46,27 @@ struct Registry {
     processes: RBTree<i32, Arc<Process>>,
 }
 
+/// What there is to know of a DSP before it was asked anything.
+pub(crate) struct Traits {
+    /// Its name, shorter than `QDA_NAME_LEN`.
+    pub(crate) name: CString,
+    /// Which sort it is.
+    pub(crate) domain: Domain,
+    /// Whether the device tree says that anybody may do anything.
+    pub(crate) non_secure: bool,
+    /// Whether it can write the poll words of calls.
+    pub(crate) polls: bool,
+}
+
 /// One DSP.
 #[pin_data]
 pub(crate) struct Channel {
-    /// Name of the DSP, shorter than `QDA_NAME_LEN`.
-    pub(crate) name: CString,
-    /// Whether the device tree says that anybody may do anything.
-    pub(crate) non_secure: bool,
+    traits: Traits,
+    /// What it has said about itself.
+    #[pin]
+    pub(crate) attributes: Attributes,
+    /// What its static processes share.
+    pub(crate) heap: Arc<Heap>,
     /// Outstanding calls.
     pub(crate) calls: Arc<Calls<Payload>>,
     /// Way to the DSP.
@@ -62,24 +80,25 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// A channel to the DSP called `name`.
+    /// A channel to a DSP.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(
-        name: CString,
-        non_secure: bool,
+        traits: Traits,
         calls: Arc<Calls<Payload>>,
         transport: KBox<dyn Transport>,
         banks: Arc<Pool>,
+        heap: Arc<Heap>,
     ) -> Result<Arc<Self>> {
         let unknown_releases = Arc::new(Atomic::new(0), GFP_KERNEL)?;
 
         Arc::pin_init(
             pin_init!(Self {
-                name,
-                non_secure,
+                traits,
+                attributes <- Attributes::new(),
+                heap,
                 calls,
                 transport,
                 banks,
@@ -91,13 +110,6 @@ impl Channel {
             }),
             GFP_KERNEL,
         )
-    }
-
-    /// Whether the DSP runs unsigned processes.
-    pub(crate) fn has_unsigned(&self) -> bool {
-        let name = self.name.to_bytes();
-
-        name.starts_with(b"cdsp") || name.starts_with(b"gdsp")
     }
 
     /// Makes a process with a number that no other of this channel has.
@@ -175,6 +187,14 @@ impl Channel {
     }
 }
 
+impl Deref for Channel {
+    type Target = Traits;
+
+    fn deref(&self) -> &Traits {
+        &self.traits
+    }
+}
+
 /// The driver's hold on a channel; dropping it ends the channel.
 ///
 /// Must be dropped after the accel device was unplugged, when no ioctl can map anything any more.
@@ -187,6 +207,14 @@ impl Drop for Owner {
         channel.shut_down();
         channel.banks.close();
 
+        let exits = channel.calls.exits();
+        if exits != 0 {
+            pr_info!(
+                "{}: {} protection domains ended on their own\n",
+                &*channel.name,
+                exits
+            );
+        }
         let ignored = channel.calls.ignored();
         let unknown = channel.unknown_releases.load(Relaxed);
         if ignored != 0 || unknown != 0 {

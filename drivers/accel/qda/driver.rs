@@ -8,10 +8,18 @@ use crate::{
     channel::{
         Channel,
         Owner,
-        Receiver, //
+        Receiver,
+        Traits, //
     },
+    domain::Domain,
     file::QdaFile,
     gem::Buffer,
+    heap::{
+        Assigned,
+        Heap,
+        Reserved,
+        Scm, //
+    },
     soc::{
         SocData,
         OF_ID_TABLE, //
@@ -48,10 +56,11 @@ pub(crate) struct DeviceData {
 }
 
 /// What the driver has of a DSP while it is bound. Dropped in this order: no ioctl runs when the
-/// channel ends.
+/// channel ends, and memory that was given away comes back when the DSP hears of nothing any more.
 pub(crate) struct Bound<'bound> {
     _registration: drm::Registration<'bound, QdaDriver>,
     owner: Owner,
+    _assigned: Option<Assigned<Scm>>,
 }
 
 impl rpmsg::Driver for QdaRpmsgDriver {
@@ -74,13 +83,26 @@ impl rpmsg::Driver for QdaRpmsgDriver {
             dev_err!(dev, "label is not the name of a DSP\n");
             return Err(EINVAL);
         }
+        let domain = Domain::of(name.to_bytes()).inspect_err(|_| {
+            dev_err!(dev, "{} is no sort of DSP\n", &*name);
+        })?;
+
+        let reserved = Reserved::read(dev, node, domain)?;
+        let region = reserved.region.filter(|_| domain.has_static());
+        let heap = Heap::new(region)?;
+        let assigned = reserved.assign(Scm)?;
 
         let banks = Pool::new(dev, node, &name, soc)?;
         let calls = Calls::new(&name)?;
         let receiver = Arc::new(Receiver(calls.clone()), GFP_KERNEL)?;
         let transport = KBox::new(Rpmsg::open(rpdev, receiver)?, GFP_KERNEL)?;
-        let non_secure = node.property_read_bool(c"qcom,non-secure-domain");
-        let owner = Owner(Channel::new(name, non_secure, calls, transport, banks)?);
+        let traits = Traits {
+            name,
+            domain,
+            non_secure: node.property_read_bool(c"qcom,non-secure-domain"),
+            polls: soc.polls(),
+        };
+        let owner = Owner(Channel::new(traits, calls, transport, banks, heap)?);
 
         let channel = owner.0.clone();
         let drm = drm::UnregisteredDevice::<QdaDriver>::new(rpdev, Ok(DeviceData { channel }))?;
@@ -92,6 +114,7 @@ impl rpmsg::Driver for QdaRpmsgDriver {
         Ok(Bound {
             _registration: registration,
             owner,
+            _assigned: assigned,
         })
     }
 
@@ -131,5 +154,7 @@ impl drm::Driver for QdaDriver {
         (QDA_MAP, drm_qda_mem_map, 0, unguarded QdaFile::map),
         (QDA_MUNMAP, drm_qda_mem_unmap, 0, unguarded QdaFile::munmap),
         (QDA_INVOKE, drm_qda_invoke, 0, unguarded QdaFile::invoke),
+        (QDA_GET_PARAM, drm_qda_get_param, 0, unguarded QdaFile::get_param),
+        (QDA_SESSION_CREATE, drm_qda_session_create, 0, unguarded QdaFile::session_create),
     }
 }

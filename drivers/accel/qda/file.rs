@@ -19,12 +19,13 @@ use crate::{
         Invoke,
         Names, //
     },
+    kind::{
+        Kind,
+        Shell, //
+    },
     map,
     proto::status_to_value,
-    session::{
-        Kind,
-        Session, //
-    },
+    session::Session, //
 };
 use kernel::{
     drm::{
@@ -48,7 +49,7 @@ pub(crate) struct QdaFile {
 }
 
 /// An open file, with what the DRM core keeps of it.
-type DrmFile = drm::File<QdaFile>;
+pub(crate) type DrmFile = drm::File<QdaFile>;
 
 impl drm::file::DriverFile for QdaFile {
     type Driver = QdaDriver;
@@ -69,6 +70,7 @@ impl drm::file::DriverFile for QdaFile {
         let session = &self.get_ref().session;
 
         printer.print(fmt!("qda-dsp:\t{}\n", &*session.channel().name));
+        printer.print(fmt!("qda-pd-exits:\t{}\n", session.channel().calls.exits()));
         if let Ok((client_id, bank)) = session.identity() {
             printer.print(fmt!("qda-client:\t{}\n", client_id));
             printer.print(fmt!("qda-bank:\t{}\n", bank));
@@ -83,7 +85,12 @@ impl PinnedDrop for QdaFile {
     }
 }
 
-fn lookup(file: &DrmFile, handle: u32) -> Result<ARef<Buffer>> {
+/// The buffer with a handle of a file.
+///
+/// # Errors
+///
+/// [`ENOENT`]: there is none.
+pub(crate) fn lookup(file: &DrmFile, handle: u32) -> Result<ARef<Buffer>> {
     Buffer::lookup_handle(file, handle)
 }
 
@@ -243,7 +250,7 @@ impl QdaFile {
     ) -> Result<i32> {
         let session = Self::session(file);
 
-        session.started(session.start(&Kind::Attach)?)
+        status_to_value(session.started(session.start(&Kind::Root)?)?)
     }
 
     /// `DRM_QDA_INIT_CREATE`.
@@ -253,9 +260,17 @@ impl QdaFile {
         file: &DrmFile,
     ) -> Result<i32> {
         let session = Self::session(file);
-        let kind = Kind::create(args, |handle| lookup(file, handle))?;
+        let len = args.filelen as usize;
+        if args.siglen > args.filelen {
+            return Err(EINVAL);
+        }
+        let shell = match args.filehandle {
+            0 | u32::MAX => Shell::copy(args.file, len)?,
+            handle => Shell::in_buffer(|| lookup(file, handle), 0, len)?,
+        };
+        let kind = Kind::user(shell, args.attrs, args.siglen)?;
 
-        session.started(session.start(&kind)?)
+        status_to_value(session.started(session.start(&kind)?)?)
     }
 
     /// `DRM_QDA_MAP`.

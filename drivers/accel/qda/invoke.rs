@@ -282,10 +282,7 @@ impl Invoke {
     }
 
     /// Copies what the DSP has written back to the program, and returns the DSP's status.
-    fn finish(&self, pending: Pending<Payload>) -> Result<i32> {
-        let (Outcome::Status(status), Some(payload)) = pending.collect() else {
-            return Err(EPIPE);
-        };
+    fn finish(&self, payload: &Payload, status: i32) -> Result<i32> {
         // What the DSP wrote before its reply must be seen after it.
         barrier::dma_mb(barrier::Read);
 
@@ -377,11 +374,23 @@ pub(crate) fn invoke(
         None => invoke.send(session, &process, names)?,
     };
 
+    // The DSP may say that the call has succeeded before it answers, and need not be believed in
+    // anything else: its answer alone ends what it may touch.
+    if session.polls(&process, invoke.handle)
+        && pending.poll(|payload| payload.polled_done() == Ok(true))
+    {
+        let borrowed = pending.borrow().ok_or(EPIPE)?;
+        return invoke.finish(borrowed.payload().ok_or(EPIPE)?, 0);
+    }
+
     if let Err(error) = pending.wait_interruptible() {
         if task.fatal_signal_pending() || process.park(task, invoke, pending).is_err() {
             return Err(EINTR);
         }
         return Err(error);
     }
-    invoke.finish(pending)
+    let (Outcome::Status(status), Some(payload)) = pending.collect() else {
+        return Err(EPIPE);
+    };
+    invoke.finish(&payload, status)
 }

@@ -8,6 +8,7 @@
 use crate::{
     call::Pending,
     channel::Channel,
+    heap::Region,
     layout::Arg,
     payload::{
         Builder,
@@ -37,14 +38,14 @@ pub(crate) enum Part<'a> {
     Empty,
     /// Bytes that are copied.
     Bytes(&'a [u8]),
-    /// The first bytes of a buffer.
-    Buffer(&'a Arc<Mapped>, u64),
+    /// Bytes of a buffer: where they begin, and how many there are.
+    Buffer(&'a Arc<Mapped>, u64, u64),
     /// Room for so many bytes of the DSP's answer. Comes after all others.
     Output(usize),
 }
 
 /// A range of memory that is handed to the DSP.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Page {
     /// Address, with the bank's prefix.
     pub(crate) address: u64,
@@ -93,14 +94,24 @@ pub(crate) struct Map {
     pub(crate) page: Page,
 }
 
+/// A process that the DSP has a program for.
+pub(crate) struct CreateStatic<'a> {
+    /// Its name.
+    pub(crate) name: &'a [u8],
+    /// The heap of such processes, if the DSP has not got it yet.
+    pub(crate) heap: Option<Region>,
+}
+
 /// A call to handle 1.
 pub(crate) enum KernelCall<'a> {
-    /// Makes the client one of the root process.
+    /// Makes the client one of the root process, or of the sensors process.
     Attach,
     /// Ends the client's process, or its attachment.
     Release,
     /// Makes a user process.
     Create(&'a Create<'a>),
+    /// Makes the client one of a static process.
+    CreateStatic(&'a CreateStatic<'a>),
     /// Adds memory to the heap of the process. Answers the address that it got.
     Grow {
         /// What the memory is for.
@@ -150,6 +161,7 @@ impl KernelCall<'_> {
     const METHOD_MUNMAP: u8 = 5;
     const METHOD_CREATE: u8 = 6;
     const METHOD_CREATE_ATTR: u8 = 7;
+    const METHOD_CREATE_STATIC: u8 = 8;
     const METHOD_MEM_MAP: u8 = 10;
     const METHOD_MEM_UNMAP: u8 = 11;
 
@@ -213,6 +225,32 @@ impl KernelCall<'_> {
                         Part::Bytes(create.name),
                         create.shell.reborrow(),
                         Part::Bytes(&create.memory.to_bytes()),
+                    ],
+                )
+            }
+            Self::CreateStatic(create) => {
+                // CAST: a name is at most 128 bytes.
+                words!(head: 12 =
+                    who.client_id,
+                    create.name.len() as u32,
+                    u32::from(create.heap.is_some()),
+                );
+                // A physical address: no bank maps it. The entry is there also without heap.
+                let page = create.heap.map_or(Page::default(), |heap| Page {
+                    address: heap.start,
+                    size: heap.size,
+                });
+
+                send(
+                    channel,
+                    who,
+                    Self::METHOD_CREATE_STATIC,
+                    Class::Kernel,
+                    thread,
+                    &[
+                        Part::Bytes(&head),
+                        Part::Bytes(create.name),
+                        Part::Bytes(&page.to_bytes()),
                     ],
                 )
             }
@@ -294,7 +332,7 @@ impl Part<'_> {
         match self {
             Self::Empty => Part::Empty,
             Self::Bytes(bytes) => Part::Bytes(bytes),
-            Self::Buffer(mapped, len) => Part::Buffer(mapped, *len),
+            Self::Buffer(mapped, offset, len) => Part::Buffer(mapped, *offset, *len),
             Self::Output(len) => Part::Output(*len),
         }
     }
@@ -303,9 +341,9 @@ impl Part<'_> {
         match self {
             Self::Empty | Self::Bytes([]) | Self::Output(0) => Arg::Empty,
             Self::Bytes(bytes) => Arg::Inline { len: bytes.len() },
-            Self::Buffer(mapped, len) => Arg::Buffer {
-                pv: mapped.address(),
-                address: mapped.address(),
+            Self::Buffer(mapped, offset, len) => Arg::Buffer {
+                pv: mapped.address() + offset,
+                address: mapped.address() + offset,
                 len: *len,
             },
             Self::Output(len) => Arg::Inline { len: *len },
@@ -332,7 +370,7 @@ fn send(
         match part {
             Part::Empty => {}
             Part::Bytes(bytes) => builder.fill(index, bytes)?,
-            Part::Buffer(mapped, _) => builder.hold((*mapped).clone())?,
+            Part::Buffer(mapped, ..) => builder.hold((*mapped).clone())?,
             Part::Output(_) => outputs += 1,
         }
     }

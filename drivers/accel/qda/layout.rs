@@ -171,6 +171,11 @@ impl Layout {
         start..start + FDLIST_LEN * 8
     }
 
+    /// Offset of the poll word.
+    pub(crate) fn poll_word(&self) -> Range<usize> {
+        self.tables_len() - 4..self.tables_len()
+    }
+
     /// Size of all that lies before the inline arguments.
     pub(crate) fn tables_len(&self) -> usize {
         self.count * ENTRY_LEN + TRAILER_LEN

@@ -83,7 +83,11 @@ fn outcome(pending: Pending<Payload>, answer: Option<usize>) -> Result<(i32, u64
     // What the DSP wrote before its reply must be seen after it.
     barrier::dma_mb(barrier::Read);
     let word = match answer {
-        Some(index) if status == 0 => payload.word(index)?,
+        Some(index) if status == 0 => {
+            let mut bytes = [0u8; 8];
+            payload.read(index, &mut bytes)?;
+            u64::from_le_bytes(bytes)
+        }
         _ => 0,
     };
     Ok((status, word))

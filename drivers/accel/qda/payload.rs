@@ -22,7 +22,8 @@ use crate::{
     proto::{
         Message,
         Scalars,
-        FDLIST_LEN, //
+        FDLIST_LEN,
+        POLL_DONE, //
     },
     space::Mapped,
     table::Class, //
@@ -40,6 +41,10 @@ use kernel::{
     },
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Full, //
+        },
         barrier,
         Arc, //
     },
@@ -58,6 +63,7 @@ pub(crate) struct Payload {
     args: KVec<Arg>,
     _buffers: KVec<Arc<Mapped>>,
     held: Arc<Held>,
+    taken_back: Atomic<bool>,
     _permit: Option<Permit>,
     _lease: Arc<Lease>,
 }
@@ -86,19 +92,29 @@ impl Payload {
             .write_dma(&self.memory, range.start, range.len())
     }
 
-    /// The 8 bytes of the inline argument `index`.
+    /// Copies inline argument `index` to `bytes`, which are as long.
     ///
     /// # Errors
     ///
     /// [`EINVAL`] if it is not an inline argument of that length.
-    pub(crate) fn word(&self, index: usize) -> Result<u64> {
-        let (_, range) = self.inline().find(|(i, _)| *i == index).ok_or(EINVAL)?;
-        let mut bytes = [0u8; 8];
+    pub(crate) fn read(&self, index: usize, bytes: &mut [u8]) -> Result {
+        let place = self.inline().find(|(i, _)| *i == index);
+        let (_, range) = place.ok_or(EINVAL)?;
         if range.len() != bytes.len() {
             return Err(EINVAL);
         }
-        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
+        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(bytes);
+        Ok(())
+    }
+
+    /// Whether the DSP says, before it answers, that the call has succeeded. It may lie, but only
+    /// about its own results.
+    pub(crate) fn polled_done(&self) -> Result<bool> {
+        let mut word = [0u8; 4];
+        let range = self.layout.poll_word();
+        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut word);
+
+        Ok(u32::from_le_bytes(word) == POLL_DONE)
     }
 
     /// Numbers in the DSP's list of buffers that it gives back.
@@ -114,8 +130,12 @@ impl Payload {
         Ok(numbers)
     }
 
-    /// Takes back the buffers that the DSP says it gives back. Once, after the call was answered.
+    /// Takes back the buffers that the DSP says it gives back. The first time counts: a call that
+    /// was polled is answered after its results were taken.
     pub(crate) fn take_back(&self) {
+        if self.taken_back.xchg(true, Full) {
+            return;
+        }
         // What the DSP wrote before its reply must be seen after it.
         barrier::dma_mb(barrier::Read);
 
@@ -279,6 +299,7 @@ impl Builder {
                 args: self.args,
                 _buffers: self.buffers,
                 held: who.held.clone(),
+                taken_back: Atomic::new(false),
                 _permit: self.permit,
                 _lease: self.lease,
             },

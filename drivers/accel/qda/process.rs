@@ -4,7 +4,10 @@
 
 use crate::{
     bank::Lease,
-    call::Pending,
+    call::{
+        Outcome,
+        Pending, //
+    },
     channel::Channel,
     gem::Buffer,
     held::Held,
@@ -42,7 +45,7 @@ use kernel::{
 };
 
 /// Most calls of one process that may be outstanding at once.
-const MAX_OUTSTANDING: u32 = 128;
+pub(crate) const MAX_OUTSTANDING: u32 = 128;
 
 /// How long the DSP may take to end a process, in milliseconds.
 const RELEASE_TIMEOUT_MS: u32 = 10_000;
@@ -98,6 +101,14 @@ struct Parked {
     pending: Pending<Payload>,
 }
 
+/// A call by the kernel whose caller has given up. Until it is answered nobody knows what there is
+/// to end, and the DSP may use the call's memory.
+struct Unanswered {
+    pending: Pending<Payload>,
+    /// Whether it makes the process.
+    creates: bool,
+}
+
 /// A DSP process.
 #[pin_data]
 pub(crate) struct Process {
@@ -110,6 +121,8 @@ pub(crate) struct Process {
     parked: Mutex<KVec<Parked>>,
     ending: Atomic<bool>,
     closing: Atomic<bool>,
+    #[pin]
+    unanswered: Mutex<Option<Unanswered>>,
     #[pin]
     release: Mutex<Option<Pending<Payload>>>,
     #[pin]
@@ -126,8 +139,22 @@ impl WorkItem for Process {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        let timeout = msecs_to_jiffies(RELEASE_TIMEOUT_MS);
+
+        let unanswered = this.unanswered.lock().take();
+        if let Some(Unanswered { pending, creates }) = unanswered {
+            if !pending.wait_uninterruptible(timeout) {
+                return this.end(false);
+            }
+            let (outcome, payload) = pending.collect();
+            drop(payload);
+            if !creates || outcome != Outcome::Status(0) {
+                return this.end(true);
+            }
+        }
+
         let answered = match this.send_release() {
-            Ok(pending) => pending.wait_uninterruptible(msecs_to_jiffies(RELEASE_TIMEOUT_MS)),
+            Ok(pending) => pending.wait_uninterruptible(timeout),
             // A DSP that cannot be reached any more uses nothing.
             Err(EPIPE) => true,
             Err(_) => false,
@@ -164,6 +191,7 @@ impl Process {
                 parked <- new_mutex!(KVec::new()),
                 ending: Atomic::new(false),
                 closing: Atomic::new(false),
+                unanswered <- new_mutex!(None),
                 release <- new_mutex!(None),
                 ended <- Completion::new(),
                 farewell <- new_work!("qda::Process::farewell"),
@@ -315,12 +343,22 @@ impl Process {
         self.ended.complete_all();
     }
 
-    /// Ends the process in the background. With `wait` it returns when that is done, which the DSP
-    /// can delay, but not for ever.
+    /// Gives up waiting for a call by the kernel; with `creates` it is the one that makes the
+    /// process. [`Process::depart`] waits for its answer.
+    pub(crate) fn give_up(&self, pending: Pending<Payload>, creates: bool) {
+        *self.unanswered.lock() = Some(Unanswered { pending, creates });
+    }
+
+    /// Ends the process in the background, unless somebody else does already. With `wait` it
+    /// returns when that is done, which the DSP can delay, but not for ever.
     pub(crate) fn farewell(self: Arc<Self>, wait: bool) {
-        if !self.claim_end() {
-            return;
+        if self.claim_end() {
+            self.depart(wait);
         }
+    }
+
+    /// As [`Process::farewell`], for whom [`Process::claim_end`] has given the right.
+    pub(crate) fn depart(self: Arc<Self>, wait: bool) {
         match self.channel.calls.enqueue(self.clone()) {
             Ok(_) if wait => {
                 let _ = self

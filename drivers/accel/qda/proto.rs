@@ -13,6 +13,18 @@ pub(crate) const DSP_PAGE_SIZE: u64 = 4096;
 /// Remote handle of the calls by which the kernel makes and ends DSP processes.
 pub(crate) const HANDLE_KERNEL: u32 = 1;
 
+/// Remote handle by which the kernel asks a DSP what it can do.
+pub(crate) const HANDLE_UTILITIES: u32 = 2;
+
+/// Highest of the remote handles that are the same everywhere; modules get higher ones.
+pub(crate) const LAST_STATIC_HANDLE: u32 = 20;
+
+/// What the DSP writes into the poll word of a call that has succeeded.
+pub(crate) const POLL_DONE: u32 = 0xdecaf;
+
+/// Status of a call that the DSP does not know.
+pub(crate) const STATUS_UNSUPPORTED: i32 = 0x8000_0414_u32 as i32;
+
 /// Fixed length of a DSP-written list of released buffers, in entries.
 pub(crate) const FDLIST_LEN: usize = 16;
 
@@ -27,6 +39,8 @@ pub(crate) enum ProtectionDomain {
     Root = 0,
     /// A process made by a user, or a static one.
     User = 1,
+    /// The DSP's sensors process.
+    Sensors = 2,
 }
 
 /// A scalars word: method number and how many arguments of each kind follow.

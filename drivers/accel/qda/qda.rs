@@ -4,28 +4,31 @@
 //!
 //! Layers, top to bottom; each uses only those below:
 //!
-//! - [`mod@file`]: the accel front end, open files and their ioctls.
-//! - [`session`], [`process`], [`invoke`], [`map`], [`kernel_call`]: what a client does.
+//! - [`mod@file`], [`ioctl`]: the accel front end, open files and their ioctls.
+//! - [`session`], [`kind`], [`process`], [`invoke`], [`map`], [`kernel_call`], [`attributes`]: what
+//! a
+//!   client does.
 //! - [`call`], [`payload`]: outstanding calls and the memory that they own.
 //! - [`gem`], [`imports`], [`space`], [`held`]: buffers, and where a DSP process has them.
 //! - [`bank`]: context banks and their leases.
-//! - [`channel`], [`transport`], [`driver`]: one DSP and the way to it.
-//! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`]: pure code.
-//!
-//! Limitations:
-//!
-//! - No static and no sensors processes, no capability query, no poll mode.
+//! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
+//! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`], [`domain`]: pure code.
 
+mod attributes;
 mod bank;
 mod call;
 mod channel;
+mod domain;
 mod driver;
 mod file;
 mod gem;
+mod heap;
 mod held;
 mod imports;
 mod invoke;
+mod ioctl;
 mod kernel_call;
+mod kind;
 mod layout;
 mod map;
 mod numbers;

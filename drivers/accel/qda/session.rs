@@ -10,26 +10,29 @@ use crate::{
     },
     channel::Channel,
     gem::Buffer,
+    heap::Offer,
     kernel_call::{
         Create,
+        CreateStatic,
         KernelCall,
         Page,
         Part, //
     },
+    kind::{
+        Kind,
+        Shell,
+        User, //
+    },
     payload::Payload,
     process::Process,
     proto::{
-        status_to_value,
-        ProtectionDomain, //
+        ProtectionDomain,
+        LAST_STATIC_HANDLE, //
     },
     slots::Want,
     state::State, //
 };
 use kernel::{
-    capability::{
-        capable,
-        Capability, //
-    },
     current,
     new_mutex,
     prelude::*,
@@ -38,144 +41,24 @@ use kernel::{
         SZ_2M, //
     },
     sync::{
-        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
-    time::msecs_to_jiffies,
-    uaccess::{
-        UserPtr,
-        UserSlice, //
-    },
-    uapi, //
+    time::msecs_to_jiffies, //
 };
 
 /// How long the DSP may take to make a process, in milliseconds.
 const START_TIMEOUT_MS: u32 = 10_000;
 
-/// Largest program image, in bytes.
-const MAX_SHELL: usize = SZ_2M;
-
-/// Where the image of a new process comes from.
-pub(crate) enum Shell {
-    /// The DSP has one.
-    Builtin,
-    /// The first bytes of a buffer.
-    Buffer(ARef<Buffer>),
-    /// A copy of the user's bytes.
-    Bytes(KVVec<u8>),
-}
-
-/// What a client asks for.
-pub(crate) enum Kind {
-    /// The root process.
-    Attach,
-    /// A process of its own.
-    User {
-        /// Its program.
-        shell: Shell,
-        /// Size of the program, in bytes.
-        shell_len: u32,
-        /// `QDA_PROC_ATTR_*`.
-        attrs: u32,
-        /// Size of the signature, in bytes.
-        signature_len: u32,
-    },
-}
-
-impl Kind {
-    /// Checks what `args` asks for, and copies what must be copied. `lookup` finds a buffer.
-    ///
-    /// # Errors
-    ///
-    /// - [`E2BIG`]: the image is too large.
-    /// - [`EINVAL`]: the signature is longer than the image, or the buffer too small.
-    /// - [`ENOEXEC`]: the copied image is not an ELF file.
-    /// - [`EFAULT`]: the image cannot be read.
-    /// - whatever `lookup` returns.
-    pub(crate) fn create(
-        args: &uapi::drm_qda_init_create,
-        lookup: impl FnOnce(u32) -> Result<ARef<Buffer>>,
-    ) -> Result<Self> {
-        let len = args.filelen as usize;
-        if len > MAX_SHELL {
-            return Err(E2BIG);
-        }
-        if args.siglen > args.filelen {
-            return Err(EINVAL);
-        }
-
-        let shell = match (len, args.filehandle) {
-            (0, _) => Shell::Builtin,
-            (_, 0 | u32::MAX) => Shell::Bytes(read_image(args.file, len)?),
-            (_, handle) => {
-                use kernel::drm::gem::BaseObject;
-
-                let buffer = lookup(handle)?;
-                if buffer.size() < len {
-                    return Err(EINVAL);
-                }
-                Shell::Buffer(buffer)
-            }
-        };
-        Ok(Self::User {
-            shell,
-            shell_len: args.filelen,
-            attrs: args.attrs,
-            signature_len: args.siglen,
-        })
-    }
-
-    fn pd(&self) -> ProtectionDomain {
-        match self {
-            Self::Attach => ProtectionDomain::Root,
-            Self::User { .. } => ProtectionDomain::User,
-        }
-    }
-
-    /// Checks that the caller may have it on this DSP.
-    ///
-    /// # Errors
-    ///
-    /// - [`EACCES`]: attaching needs privilege.
-    /// - [`ECONNREFUSED`]: the process needs privilege, or the DSP has no unsigned ones.
-    fn permit(&self, channel: &Channel) -> Result {
-        let privileged = || channel.non_secure || capable(Capability::SYS_ADMIN);
-
-        match self {
-            Self::Attach if !privileged() => Err(EACCES),
-            Self::Attach => Ok(()),
-            Self::User { attrs, .. } => {
-                let unsigned = attrs & uapi::QDA_PROC_ATTR_UNSIGNED != 0;
-                let elevated = attrs & uapi::QDA_PROC_ATTR_PRIVILEGED != 0;
-
-                if unsigned && !channel.has_unsigned() {
-                    return Err(ECONNREFUSED);
-                }
-                if (!unsigned || elevated) && !privileged() {
-                    return Err(ECONNREFUSED);
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-fn read_image(address: u64, len: usize) -> Result<KVVec<u8>> {
-    let mut image = KVVec::new();
-    let address = usize::try_from(address).map_err(|_| EFAULT)?;
-
-    UserSlice::new(UserPtr::from_addr(address), len).read_all(&mut image, GFP_KERNEL)?;
-    if !image.starts_with(b"\x7fELF") {
-        return Err(ENOEXEC);
-    }
-    Ok(image)
-}
-
 /// A process that the DSP was asked for.
 pub(crate) struct Starting {
     process: Arc<Process>,
     pending: Pending<Payload>,
+    offer: Option<Offer>,
 }
 
 /// One client's session. It never needs to know through which front end the client came.
@@ -184,6 +67,7 @@ pub(crate) struct Session {
     channel: Arc<Channel>,
     /// Whoever opened it; not always whoever uses it.
     client: Client,
+    polls: Atomic<bool>,
     #[pin]
     state: Mutex<State<Arc<Process>>>,
 }
@@ -194,13 +78,40 @@ impl Session {
         pin_init!(Self {
             channel,
             client: Client::current(),
+            polls: Atomic::new(false),
             state <- new_mutex!(State::New),
         })
+    }
+
+    /// Whose it is.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The DSP.
     pub(crate) fn channel(&self) -> &Arc<Channel> {
         &self.channel
+    }
+
+    /// Has the session's calls poll for their ends, or not.
+    ///
+    /// # Errors
+    ///
+    /// [`EOPNOTSUPP`]: this DSP cannot be polled.
+    pub(crate) fn set_polls(&self, polls: bool) -> Result {
+        if polls && !self.channel.polls {
+            return Err(EOPNOTSUPP);
+        }
+        self.polls.store(polls, Relaxed);
+        Ok(())
+    }
+
+    /// Whether calls to `handle` poll for their ends: those to modules of user processes do, if the
+    /// client wants that.
+    pub(crate) fn polls(&self, process: &Process, handle: u32) -> bool {
+        self.polls.load(Relaxed)
+            && handle > LAST_STATIC_HANDLE
+            && process.identity.pd == ProtectionDomain::User
     }
 
     /// The session's process.
@@ -232,7 +143,9 @@ impl Session {
     /// - [`EEXIST`]: there is one, or one was asked for.
     /// - [`EBUSY`]: no bank is free.
     /// - [`ERESTARTSYS`]: a signal came while waiting for a bank.
-    /// - those of [`Kind::permit`], of mapping the image, and of sending.
+    /// - those of [`Kind::permit`], of mapping the image, of [`Heap::offer`] and of sending.
+    ///
+    /// [`Heap::offer`]: crate::heap::Heap::offer
     pub(crate) fn start(&self, kind: &Kind) -> Result<Starting> {
         kind.permit(&self.channel)?;
 
@@ -245,7 +158,11 @@ impl Session {
         let process = self.channel.register(kind.pd(), lease)?;
 
         match self.send(&process, kind) {
-            Ok(pending) => Ok(Starting { process, pending }),
+            Ok((pending, offer)) => Ok(Starting {
+                process,
+                pending,
+                offer,
+            }),
             Err(error) => {
                 // The DSP does not know of it. If somebody else is ending it, they finish that.
                 if process.claim_end() {
@@ -256,48 +173,66 @@ impl Session {
         }
     }
 
-    fn send(&self, process: &Process, kind: &Kind) -> Result<Pending<Payload>> {
+    fn send(&self, process: &Process, kind: &Kind) -> Result<(Pending<Payload>, Option<Offer>)> {
         let who = &process.identity;
-        let Kind::User {
-            shell,
-            shell_len,
-            attrs,
-            signature_len,
-        } = kind
-        else {
-            return KernelCall::Attach.send(&self.channel, who);
-        };
+
+        match kind {
+            Kind::Root | Kind::Sensors => {
+                let pending = KernelCall::Attach.send(&self.channel, who)?;
+                Ok((pending, None))
+            }
+            Kind::Static { name } => {
+                let offer = self.channel.heap.offer()?;
+                let call = CreateStatic {
+                    name,
+                    heap: offer.as_ref().map(|offer| offer.region),
+                };
+                let pending = KernelCall::CreateStatic(&call).send(&self.channel, who)?;
+                Ok((pending, offer))
+            }
+            Kind::User(user) => Ok((self.create(process, user)?, None)),
+        }
+    }
+
+    fn create(&self, process: &Process, user: &User) -> Result<Pending<Payload>> {
+        let who = &process.identity;
 
         // The DSP wants four times the image, at least 2 MiB, in whole MiB.
-        let size = (*shell_len as usize * 4).max(SZ_2M).next_multiple_of(SZ_1M);
+        let len = user.shell.len();
+        let size = (len * 4).max(SZ_2M).next_multiple_of(SZ_1M);
         let address = who.with_space(|space| space.set_memory(size))?;
 
         let mapping;
-        let input = match shell {
+        let shell = match &user.shell {
             Shell::Builtin => Part::Empty,
             Shell::Bytes(bytes) => Part::Bytes(bytes),
-            Shell::Buffer(buffer) => {
+            Shell::Buffer {
+                buffer,
+                offset,
+                len,
+            } => {
                 mapping = who.with_space(|space| {
                     let mapping = space.map(buffer)?;
                     space.set_shell(mapping.clone());
                     Ok(mapping)
                 })?;
-                Part::Buffer(&mapping, u64::from(*shell_len))
+                Part::Buffer(&mapping, *offset as u64, *len as u64)
             }
         };
 
         let comm = current!().comm();
-        let len = comm
+        let end = comm
             .iter()
             .position(|&b| b == 0)
             .map_or(comm.len(), |n| n + 1);
 
         KernelCall::Create(&Create {
-            name: &comm[..len],
-            shell: input,
-            shell_len: *shell_len,
-            attrs: *attrs,
-            signature_len: *signature_len,
+            name: &comm[..end],
+            shell,
+            // CAST: a program is at most 2 MiB.
+            shell_len: len as u32,
+            attrs: user.attrs,
+            signature_len: user.signature_len,
             memory: Page {
                 address,
                 size: size as u64,
@@ -313,13 +248,19 @@ impl Session {
     /// - [`EPIPE`]: the DSP went away.
     /// - [`ETIMEDOUT`]: it does not answer.
     /// - [`EINTR`]: a fatal signal.
-    /// - [`EREMOTEIO`]: see [`status_to_value`].
     pub(crate) fn started(&self, starting: Starting) -> Result<i32> {
-        let Starting { process, pending } = starting;
+        let Starting {
+            process,
+            pending,
+            offer,
+        } = starting;
 
         if let Err(error) = pending.wait_killable(msecs_to_jiffies(START_TIMEOUT_MS)) {
-            // The DSP may make the process yet: it has to be told that nobody wants it.
-            drop(pending);
+            // The DSP may make the process yet: it has to be told then that nobody wants it.
+            process.give_up(pending, true);
+            if let Some(offer) = offer {
+                offer.given();
+            }
             process.farewell(false);
             self.settle(None);
             return Err(error);
@@ -327,6 +268,9 @@ impl Session {
 
         match pending.collect() {
             (Outcome::Status(0), _) => {
+                if let Some(offer) = offer {
+                    offer.given();
+                }
                 self.settle(Some(process));
                 Ok(0)
             }
@@ -335,7 +279,7 @@ impl Session {
                     process.end(true);
                 }
                 self.settle(None);
-                status_to_value(status)
+                Ok(status)
             }
             (Outcome::Gone, _) => {
                 if process.claim_end() {

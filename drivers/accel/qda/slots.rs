@@ -46,7 +46,7 @@ struct Slot<K> {
     leases: usize,
     /// Of those, the ones for a DSP process.
     processes: usize,
-    /// Of those, the ones whose DSP process is just ending.
+    /// Of the leases, those that are about to end.
     ending: usize,
     /// One of its holders shares with nobody.
     own: bool,
@@ -77,7 +77,7 @@ impl<K: PartialEq> Slot<K> {
 ///
 /// # Invariants
 ///
-/// For each slot `ending <= processes <= leases`.
+/// No slot has more `processes`, or more `ending`, than `leases`.
 pub(crate) struct Slots<K> {
     slots: KVec<Slot<K>>,
 }

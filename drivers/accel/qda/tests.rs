@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of what needs no device: the wire format, the layout of a call, the table of calls
-//! and, in [`calls`] and [`closing`], the call engine.
+//! KUnit tests of what needs no device: the wire format, the layout of a call, the table of calls,
+//! the states of a session and of the heap of static processes and, in [`calls`], [`polling`] and
+//! [`closing`], the call engine.
 //!
 //! Fixed vectors, taken from the protocol. The same files are tried on random input on the host,
 //! by `tools/qda/core`.
@@ -9,6 +10,8 @@
 mod bench;
 mod calls;
 mod closing;
+mod heap;
+mod polling;
 mod state;
 
 use kernel::prelude::*;
@@ -31,6 +34,8 @@ mod proto {
         assert_eq!(Scalars::new(1, 1, 0).0, 0x0101_0000);
         assert_eq!(Scalars::new(4, 2, 1).0, 0x0402_0100);
         assert_eq!(Scalars::new(7, 4, 0).0, 0x0704_0000);
+        assert_eq!(Scalars::new(8, 3, 0).0, 0x0803_0000);
+        assert_eq!(Scalars::new(0, 1, 1).0, 0x0001_0100);
         assert_eq!(Scalars::new(10, 3, 1).0, 0x0a03_0100);
     }
 
@@ -55,6 +60,7 @@ mod proto {
         assert_eq!(context.0, 0x1234_5678_9abc_de01);
         assert_eq!(context.slot(), 0xde);
         assert_eq!(Context::new(1, 255, ProtectionDomain::Root).0, 0x1_ff00);
+        assert_eq!(Context::new(2, 1, ProtectionDomain::Sensors).0, 0x2_0102);
     }
 
     #[test]
@@ -153,6 +159,7 @@ mod layout {
 
         assert_eq!(layout.tables_len(), 548);
         assert_eq!(layout.fdlist(), 160..288);
+        assert_eq!(layout.poll_word(), 544..548);
         assert_eq!(layout.size(), 4096);
         for (index, place) in layout.inline(&args) {
             let start = [640, 768, 896, 1024][index];
@@ -178,6 +185,7 @@ mod layout {
         assert_eq!(layout.tables_len(), 388);
         assert_eq!(layout.size(), 4096);
         assert_eq!(layout.fdlist(), 0..128);
+        assert_eq!(layout.poll_word(), 384..388);
         Ok(())
     }
 

@@ -417,6 +417,166 @@ struct drm_qda_invoke {
 	__u64 args;
 };
 
+/*
+ * DRM_QDA_GET_PARAM
+ */
+
+/** define QDA_ABI_VERSION - what QDA_PARAM_ABI_VERSION returns for this file. */
+#define QDA_ABI_VERSION		1
+
+/** define QDA_DOMAIN_ADSP - QDA_PARAM_DOMAIN of an audio DSP. */
+#define QDA_DOMAIN_ADSP		0
+/** define QDA_DOMAIN_MDSP - QDA_PARAM_DOMAIN of a modem DSP. */
+#define QDA_DOMAIN_MDSP		1
+/** define QDA_DOMAIN_SDSP - QDA_PARAM_DOMAIN of a sensors DSP. */
+#define QDA_DOMAIN_SDSP		2
+/** define QDA_DOMAIN_CDSP - QDA_PARAM_DOMAIN of a compute DSP. */
+#define QDA_DOMAIN_CDSP		3
+/** define QDA_DOMAIN_GDSP - QDA_PARAM_DOMAIN of a general-purpose DSP. */
+#define QDA_DOMAIN_GDSP		4
+
+/** define QDA_PARAM_ABI_VERSION - grows when something is added to this interface. */
+#define QDA_PARAM_ABI_VERSION	0
+/** define QDA_PARAM_NAME - bytes 8 * index to 8 * index + 7 of the DSP's name; index 0 or 1. */
+#define QDA_PARAM_NAME		1
+/** define QDA_PARAM_DOMAIN - which sort of DSP it is: one of QDA_DOMAIN_*. */
+#define QDA_PARAM_DOMAIN	2
+/** define QDA_PARAM_BANKS - how many context banks the DSP has. */
+#define QDA_PARAM_BANKS		3
+/** define QDA_PARAM_UNSIGNED - 1 if the DSP runs unsigned processes, else 0. */
+#define QDA_PARAM_UNSIGNED	4
+/** define QDA_PARAM_STATIC - 1 if the DSP has memory for static processes, else 0. */
+#define QDA_PARAM_STATIC	5
+/** define QDA_PARAM_NON_SECURE - 1 if nothing on the DSP needs privilege, else 0. */
+#define QDA_PARAM_NON_SECURE	6
+/** define QDA_PARAM_POLL - 1 if QDA_SESSION_POLL works, else 0. */
+#define QDA_PARAM_POLL		7
+/** define QDA_PARAM_MAX_CALLS - most calls that a session may have outstanding. */
+#define QDA_PARAM_MAX_CALLS	8
+/** define QDA_PARAM_MAX_INLINE - most inline data of one call, in bytes. */
+#define QDA_PARAM_MAX_INLINE	9
+/** define QDA_PARAM_MAX_BUFFER - largest buffer that DRM_QDA_GEM_CREATE makes, in bytes. */
+#define QDA_PARAM_MAX_BUFFER	10
+/** define QDA_PARAM_MAX_SHELL - largest program image, in bytes. */
+#define QDA_PARAM_MAX_SHELL	11
+/**
+ * define QDA_PARAM_DSP_ATTRIBUTE - attribute number index, 1 to 255, as the DSP reports it
+ *
+ * The DSP is asked when somebody first wants to know one, and once for all. The file needs no DSP
+ * process for it; without one, a context bank is used while the DSP is asked. Attribute 0 is always
+ * 0. Further errors:
+ *
+ * * EOPNOTSUPP: the DSP knows of no attributes.
+ * * EREMOTEIO: the DSP answered with another error.
+ * * EBUSY: no context bank is free.
+ * * ETIMEDOUT: the DSP did not answer for ten seconds.
+ * * EINTR: a fatal signal came while waiting.
+ * * ENOMEM: out of memory, or of DSP addresses.
+ * * EPIPE: the DSP restarted while waiting.
+ */
+#define QDA_PARAM_DSP_ATTRIBUTE	12
+
+/**
+ * struct drm_qda_get_param - ask for one number about the DSP or the driver
+ *
+ * Errors:
+ *
+ * * EINVAL: @param is unknown, or @index is not one that it has.
+ * * for QDA_PARAM_DSP_ATTRIBUTE those that are listed there.
+ */
+struct drm_qda_get_param {
+	/** @param: in: one of QDA_PARAM_*. */
+	__u32 param;
+	/** @index: in: which one, where there are several, else 0. */
+	__u32 index;
+	/** @value: out: the number. */
+	__u64 value;
+};
+
+/*
+ * DRM_QDA_SESSION_CREATE
+ */
+
+/** define QDA_SESSION_ROOT - become a client of the DSP's root process. */
+#define QDA_SESSION_ROOT		0
+/** define QDA_SESSION_SENSORS - become a client of the DSP's sensors process. */
+#define QDA_SESSION_SENSORS		1
+/** define QDA_SESSION_STATIC - become a client of a process that the DSP has by name. */
+#define QDA_SESSION_STATIC		2
+/** define QDA_SESSION_USER_SIGNED - make a signed process. */
+#define QDA_SESSION_USER_SIGNED		3
+/** define QDA_SESSION_USER_UNSIGNED - make an unsigned process. */
+#define QDA_SESSION_USER_UNSIGNED	4
+
+/**
+ * define QDA_SESSION_POLL - keep a CPU busy for up to 10 ms waiting for the end of a call
+ *
+ * That shortens calls to modules (remote handles above 20) of user and static processes. It needs a
+ * DSP that writes a word into the memory of a call that has succeeded, and a DSP process that was
+ * told to do so, as the FastRPC library does. A call that takes longer, or fails, ends as usual.
+ */
+#define QDA_SESSION_POLL		(1 << 0)
+
+/** define QDA_STATIC_NAME_LEN - size of a static process's name, with its terminating NUL. */
+#define QDA_STATIC_NAME_LEN		32
+
+/**
+ * struct drm_qda_session_create - give the file its DSP process
+ *
+ * It does what DRM_QDA_INIT_ATTACH and DRM_QDA_INIT_CREATE do, and more, and tells what the DSP
+ * says apart from what the kernel does. Fields that @kind has no use for must be 0.
+ *
+ * The program of a user process is @shell_size bytes at @shell_offset of the buffer @shell_handle,
+ * which stays mapped until the process ends; with @shell_size 0 the DSP uses one of its own.
+ *
+ * If the ioctl returns 0 and @status is 0, the file has its process. If @status is not 0, the DSP
+ * has refused, and the file may ask again.
+ *
+ * The static processes of a DSP share memory that the device tree reserves; the DSP gets it with
+ * the first of them and keeps it until it restarts.
+ *
+ * Errors:
+ *
+ * * EINVAL: @kind or a bit of @flags is unknown; a field that must be 0 is not; @attrs has
+ *   QDA_PROC_ATTR_UNSIGNED; @signature_size is above @shell_size; the program reaches past the end
+ *   of its buffer; @name is empty, not NUL-terminated, or not zero-filled.
+ * * EACCES: the root, sensors or a static process, and the caller has no CAP_SYS_ADMIN and the node
+ *   is not a non-secure domain.
+ * * ECONNREFUSED: a signed or privileged process, with the same rule; or an unsigned process on a
+ *   DSP that has none (QDA_PARAM_UNSIGNED).
+ * * EOPNOTSUPP: a static process, and the DSP has no memory for it (QDA_PARAM_STATIC);
+ *   QDA_SESSION_POLL, and the DSP cannot be polled (QDA_PARAM_POLL); or the buffer has no single
+ *   range of DSP addresses.
+ * * EEXIST: the file has a DSP process already.
+ * * EBUSY: no context bank is free; or the DSP is just being given the memory of its static
+ *   processes by another client.
+ * * E2BIG: @shell_size is above QDA_MAX_SHELL_SIZE.
+ * * ENOENT: no such handle.
+ * * ENOMEM, ETIMEDOUT, EINTR, EPIPE: as DRM_QDA_INIT_CREATE.
+ */
+struct drm_qda_session_create {
+	/** @kind: in: one of QDA_SESSION_ROOT to QDA_SESSION_USER_UNSIGNED. */
+	__u32 kind;
+	/** @flags: in: QDA_SESSION_POLL, or 0. */
+	__u32 flags;
+	/** @attrs: in: QDA_PROC_ATTR_* of a user process. */
+	__u32 attrs;
+	/** @shell_handle: in: GEM handle of the program of a user process, or 0. */
+	__u32 shell_handle;
+	/** @shell_offset: in: where the program begins in the buffer, in bytes. */
+	__u64 shell_offset;
+	/** @shell_size: in: size of the program in bytes, or 0. */
+	__u32 shell_size;
+	/** @signature_size: in: bytes at the end of the program that are its signature. */
+	__u32 signature_size;
+	/** @name: in: name of the static process, e.g. "audiopd", NUL-terminated, zero-filled. */
+	__u8 name[QDA_STATIC_NAME_LEN];
+	/** @status: in: 0; out: the DSP's status. */
+	__s32 status;
+	/** @pad: must be 0. */
+	__u32 pad;
+};
+
 #define DRM_QDA_QUERY			0x00
 #define DRM_QDA_GEM_CREATE		0x01
 #define DRM_QDA_GEM_MMAP_OFFSET		0x02
@@ -425,6 +585,8 @@ struct drm_qda_invoke {
 #define DRM_QDA_MAP			0x05
 #define DRM_QDA_MUNMAP			0x06
 #define DRM_QDA_INVOKE			0x07
+#define DRM_QDA_GET_PARAM		0x08
+#define DRM_QDA_SESSION_CREATE		0x09
 
 /* Note: this is an enum so that it can be resolved by Rust bindgen. */
 enum {
@@ -443,6 +605,10 @@ enum {
 						   struct drm_qda_mem_unmap),
 	DRM_IOCTL_QDA_INVOKE		= DRM_IOW(DRM_COMMAND_BASE + DRM_QDA_INVOKE,
 						  struct drm_qda_invoke),
+	DRM_IOCTL_QDA_GET_PARAM		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_GET_PARAM,
+						   struct drm_qda_get_param),
+	DRM_IOCTL_QDA_SESSION_CREATE	= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_SESSION_CREATE,
+						   struct drm_qda_session_create),
 };
 
 #if defined(__cplusplus)

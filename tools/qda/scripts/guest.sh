@@ -71,13 +71,14 @@ compile() {
 	local flags="-static -O2 -g -Wall -Wextra -Werror"
 	local tests=$work/tests
 	mkdir -p "$work/bin" "$tests"
-	$cc $flags -isystem "$headers" -o "$work/bin/qda-run" "$qda/guest/qda-run.c"
+	# `set -e` does not hold in a function whose result is looked at.
+	$cc $flags -isystem "$headers" -o "$work/bin/qda-run" "$qda/guest/qda-run.c" || return
 	make -s -C "$src/tools/testing/selftests/drivers/accel/qda" \
 		ARCH=arm64 CROSS_COMPILE=$cross LLVM= CC="$cc" LDFLAGS=-static \
-		KHDR_INCLUDES="-isystem $headers" top_srcdir="$src" OUTPUT="$tests" all
+		KHDR_INCLUDES="-isystem $headers" top_srcdir="$src" OUTPUT="$tests" all || return
 	if [ -e "$qda/guest-tests/Makefile" ]; then
 		make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static \
-			KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all
+			KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
 	fi
 	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
 		"$top/samples/accel/qda/qda_calculator.c"

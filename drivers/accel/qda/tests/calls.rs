@@ -220,10 +220,15 @@ mod cases {
             bench.answer(context ^ 1 << bit, 0);
             ignored += 1;
         }
-        for other in [stale, 0, u64::MAX, 0xabcd_abcd] {
+        for other in [stale, 0, u64::MAX] {
             bench.answer(other, 0);
             ignored += 1;
         }
+        assert_eq!(bench.calls.ignored(), ignored);
+        assert_eq!(bench.calls.exits(), 0);
+        bench.answer(0xabcd_abcd, 0);
+        bench.answer(0xabcd_abcd, -1);
+        assert_eq!(bench.calls.exits(), 2);
         assert_eq!(bench.calls.ignored(), ignored);
         assert!(!has_ended(&pending));
 

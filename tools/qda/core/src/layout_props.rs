@@ -209,6 +209,7 @@ proptest! {
 
         prop_assert!(trailer.iter().all(|&byte| byte == 0));
         prop_assert_eq!(layout.fdlist(), 40 * args.len()..40 * args.len() + 128);
+        prop_assert_eq!(layout.poll_word(), 40 * args.len() + 384..40 * args.len() + 388);
     }
 
     #[test]

@@ -4,13 +4,18 @@
 
 use crate::proto::{
     status_to_value, Context, Message, ProtectionDomain, Reply, Scalars, CONTEXT_PD_EXIT,
-    DSP_PAGE_SIZE, FDLIST_LEN, HANDLE_KERNEL,
+    DSP_PAGE_SIZE, FDLIST_LEN, HANDLE_KERNEL, HANDLE_UTILITIES, LAST_STATIC_HANDLE, POLL_DONE,
+    STATUS_UNSUPPORTED,
 };
 use kernel::prelude::*;
 use proptest::prelude::*;
 
 fn pd() -> impl Strategy<Value = ProtectionDomain> {
-    prop_oneof![Just(ProtectionDomain::Root), Just(ProtectionDomain::User)]
+    prop_oneof![
+        Just(ProtectionDomain::Root),
+        Just(ProtectionDomain::User),
+        Just(ProtectionDomain::Sensors),
+    ]
 }
 
 /// A message of `len` bytes that begins with `context` and `status`, as far as they fit.
@@ -28,11 +33,16 @@ fn answer(context: u64, status: i32, rest: &[u8], len: usize) -> Vec<u8> {
 fn constants_are_the_protocols() {
     assert_eq!(DSP_PAGE_SIZE, 0x1000);
     assert_eq!(HANDLE_KERNEL, 1);
+    assert_eq!(HANDLE_UTILITIES, 2);
+    assert_eq!(LAST_STATIC_HANDLE, 20);
+    assert_eq!(POLL_DONE, 0xdecaf);
+    assert_eq!(STATUS_UNSUPPORTED.cast_unsigned(), 0x8000_0414);
     assert_eq!(FDLIST_LEN, 16);
     assert_eq!(CONTEXT_PD_EXIT, 0xabcd_abcd);
     assert_eq!(Message::LEN, 40);
     assert_eq!(ProtectionDomain::Root as u64, 0);
     assert_eq!(ProtectionDomain::User as u64, 1);
+    assert_eq!(ProtectionDomain::Sensors as u64, 2);
 }
 
 /// Every call that the kernel makes itself has a published scalars word.

@@ -68,11 +68,18 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "reference",
         about: "the simulator against fastrpc.ko and hexagonrpcd",
-        what: What::Guest(&[Boot {
-            script: "reference",
-            limit: 300,
-            ..PLAIN
-        }]),
+        what: What::Guest(&[
+            Boot {
+                script: "reference",
+                limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                board: "pds",
+                script: "reference-static",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "kunit",
@@ -99,6 +106,58 @@ pub const SUITES: &[Suite] = &[
         what: What::Guest(&[Boot {
             script: "tests",
             args: &["2", "qda_map"],
+            ..PLAIN
+        }]),
+    },
+    Suite {
+        name: "pds",
+        about: "DSP processes of every kind, capabilities, poll mode",
+        what: What::Guest(&[
+            Boot {
+                board: "pds",
+                script: "pds",
+                limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                script: "pds-plain",
+                prefix: "plain: ",
+                limit: 180,
+                ..PLAIN
+            },
+            Boot {
+                board: "kaanapali",
+                script: "poll",
+                prefix: "kaanapali: ",
+                limit: 180,
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
+        name: "privileges",
+        about: "who may do what: root, users, a user namespace",
+        what: What::Guest(&[
+            Boot {
+                board: "pds",
+                script: "privileges",
+                prefix: "secure: ",
+                ..PLAIN
+            },
+            Boot {
+                script: "privileges",
+                prefix: "non-secure: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
+        name: "signals",
+        about: "programs that are stopped, frozen, traced, signalled and ended",
+        what: What::Guest(&[Boot {
+            script: "signals",
+            args: &["2000"],
+            limit: 420,
             ..PLAIN
         }]),
     },

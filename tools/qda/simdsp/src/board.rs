@@ -61,6 +61,8 @@ pub struct DspNode {
     pub sid_pos: u32,
     /// `qcom,non-secure-domain`.
     pub non_secure: bool,
+    /// The first `memory-region`.
+    pub reserved: Option<Region>,
     /// Its banks, in tree order.
     pub banks: Vec<BankNode>,
 }
@@ -270,6 +272,9 @@ fn read_dsp<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> Option<DspNode
         compatible,
         sid_pos,
         non_secure: node.property("qcom,non-secure-domain").is_some(),
+        reserved: target(tree, node, "memory-region")
+            .and_then(|target| region(&target))
+            .ok(),
         banks: node
             .children()
             .filter(|n| is_compatible(n, "qcom,fastrpc-compute-cb"))
@@ -323,7 +328,7 @@ mod tests {
 		fastrpc {
 			compatible = "qcom,kaanapali-fastrpc", "qcom,fastrpc";
 			qcom,glink-channels = "fastrpcglink-apps-dsp";
-			qcom,non-secure-domain;
+			qcom,non-secure-domain; memory-region = <&ram0>;
 			#address-cells = <1>; #size-cells = <0>;
 			compute-cb@1 {
 				compatible = "qcom,fastrpc-compute-cb"; reg = <1>;
@@ -349,6 +354,7 @@ mod tests {
         let [dsp] = &edge.dsps[..] else { panic!() };
         assert_eq!((dsp.sid_pos, dsp.label.as_deref()), (56, None));
         assert!(dsp.non_secure);
+        assert_eq!(dsp.reserved, Some(edge.message_ram));
         let [one, two] = &dsp.banks[..] else { panic!() };
         assert_eq!((one.reg, &one.sids[..]), (Some(1), &[0x1401, 0x1411][..]));
         assert!(one.coherent && !two.coherent);

@@ -75,6 +75,7 @@ pub struct Call {
     pub(crate) give_back: Mutex<Vec<u64>>,
     released: AtomicBool,
     answered: AtomicBool,
+    polled: AtomicBool,
 }
 
 impl Call {
@@ -97,12 +98,23 @@ impl Call {
             give_back: Mutex::new(Vec::new()),
             released: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            polled: AtomicBool::new(false),
         }
     }
 
     /// Takes the right to answer; only the first gets it.
     pub(crate) fn take_answer(&self) -> bool {
         !self.answered.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes that the poll word is about to be written.
+    pub(crate) fn set_polled(&self) {
+        self.polled.store(true, Ordering::Release);
+    }
+
+    /// Whether the poll word was written, or is about to be.
+    pub(crate) fn has_polled(&self) -> bool {
+        self.polled.load(Ordering::Acquire)
     }
 
     /// Lets a held call go on.

@@ -14,7 +14,8 @@ use crate::process::Process;
 use crate::script::Active;
 use crate::stats::{count, Counters, FaultRecord};
 use crate::strict::{Judge, Profile, Rule};
-use crate::wire::{status, Address, Request};
+use crate::wire::{status, Address, Request, Response, PD_EXIT_CTX};
+use anyhow::Context as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -34,6 +35,8 @@ pub struct Config {
     pub sid_pos: u32,
     /// Numbers of its context banks.
     pub banks: Vec<Bank>,
+    /// Address and size of the memory that the device tree reserves for it.
+    pub heap: Option<(u64, u64)>,
     /// Width of the banks' addresses in bits; by default as the driver sets it for the label.
     pub dma_bits: Option<u32>,
     /// Whose driver is on the other side.
@@ -46,6 +49,7 @@ impl Default for Config {
             label: "cdsp".into(),
             sid_pos: 32,
             banks: Vec::new(),
+            heap: None,
             dma_bits: None,
             profile: Profile::Qda,
         }
@@ -63,6 +67,8 @@ pub(crate) struct Inner {
     pub processes: BTreeMap<i32, Arc<Process>>,
     pub script: Active,
     pub faults: Vec<FaultRecord>,
+    /// Whether the heap of static processes was handed over.
+    pub has_heap: bool,
     /// Banks that messages named since the test began.
     pub used: BTreeSet<Bank>,
 }
@@ -232,6 +238,32 @@ impl Dsp {
 
     /// Ends a process: its calls are answered with an error, its mappings forgotten.
     pub(crate) fn release_process(&self, process: &Arc<Process>) {
+        self.end_calls(process);
+        self.inner().processes.remove(&process.client);
+        self.notify();
+    }
+
+    /// Has a process die on its own: its calls are answered with an error, later ones too, and the
+    /// notice that a protection domain has ended is sent. The guest is to release it all the same.
+    ///
+    /// # Errors
+    ///
+    /// The channel is closed or fails.
+    pub fn kill_process(&self, process: &Arc<Process>) -> anyhow::Result<()> {
+        self.end_calls(process);
+        let channel = self
+            .inner()
+            .channel
+            .clone()
+            .context("the channel is closed")?;
+        let notice = Response {
+            ctx: PD_EXIT_CTX,
+            retval: 0,
+        };
+        channel.send(&notice.encode())
+    }
+
+    fn end_calls(&self, process: &Arc<Process>) {
         process.kill();
         self.notify();
         let deadline = Instant::now() + Duration::from_secs(2);
@@ -268,8 +300,6 @@ impl Dsp {
                 break;
             }
         }
-        self.inner().processes.remove(&process.client);
-        self.notify();
     }
 
     /// A handle that no module has.
@@ -329,6 +359,8 @@ impl Dsp {
             let mut inner = self.inner();
             self.epoch.fetch_add(1, Ordering::AcqRel);
             inner.channel = None;
+            // The guest takes the memory back.
+            inner.has_heap = false;
             inner.held.clear();
             let busy = std::mem::take(&mut inner.outstanding);
             (std::mem::take(&mut inner.processes), busy)
@@ -402,7 +434,8 @@ impl Dsp {
             if other.request.ctx == request.ctx {
                 found.push((Rule::DuplicateContext, format!("ctx {:#x}", request.ctx)));
             }
-            if (other.request.client_id, other.request.tid) == thread {
+            // A polled call is over for its caller as soon as the poll word is written.
+            if (other.request.client_id, other.request.tid) == thread && !other.has_polled() {
                 found.push((
                     Rule::ThreadBusy,
                     format!("client {}, thread {}", thread.0, thread.1),

@@ -6,8 +6,10 @@
 use crate::call::{words, Abort, Call};
 use crate::dsp::Dsp;
 use crate::process::{Domain, Mapped, Process};
+use crate::stats::count;
 use crate::strict::{kernel_scalars, Rule};
 use crate::wire::{status, Address};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 /// Handle of the calls about processes.
@@ -212,7 +214,8 @@ fn create(dsp: &Dsp, call: &Call) -> Done {
 }
 
 /// Method 8 (1453): in 0 {s32 client, u32 name, pages}, in 1 name, in 2 {u64 addr, u64 size} of
-/// the heap: physical, and only the first time.
+/// the heap: physical, and only the first time (1510). A heap that comes with a process that is
+/// refused counts as not handed over (1546).
 fn create_static(dsp: &Dsp, call: &Call) -> Done {
     let [client, name_len, pages] = fields(dsp, call, 0)?;
     let _name = exactly(dsp, call, 1, name_len as usize)?;
@@ -224,7 +227,25 @@ fn create_static(dsp: &Dsp, call: &Call) -> Done {
         dsp.judge()
             .report(Rule::HeapHasBank, format!("heap {addr:#x}"));
     }
-    new_process(dsp, call, client, Domain::Static, None)
+    let given = pages == 1;
+    if given && dsp.config().heap.is_some_and(|heap| heap != (addr, size)) {
+        dsp.judge()
+            .report(Rule::HeapWrong, format!("heap {addr:#x} + {size:#x}"));
+    }
+    if given == dsp.inner().has_heap {
+        let what = match given {
+            true => "handed over again",
+            false => "never handed over",
+        };
+        dsp.judge().report(Rule::HeapOnce, what);
+        return Ok(status::BAD_PARAMETER);
+    }
+    let done = new_process(dsp, call, client, Domain::Static, None)?;
+    if given && done == 0 {
+        count(&dsp.counters.heaps);
+        dsp.inner().has_heap = true;
+    }
+    Ok(done)
 }
 
 /// Method 4 (2061): in 0 {s32 client, u32 flags, u64 vaddr, s32 num, pad}, in 1 {u64 addr, u64
@@ -318,14 +339,18 @@ fn capabilities(dsp: &Dsp, call: &Call) -> Done {
         );
         return Ok(status::UNSUPPORTED);
     }
-    let [count] = fields(dsp, call, 0)?;
-    expect(dsp, count as usize == ATTRIBUTES, || {
-        format!("{count} attributes")
+    let [number] = fields(dsp, call, 0)?;
+    expect(dsp, number as usize == ATTRIBUTES, || {
+        format!("{number} attributes")
     })?;
     let out: Vec<u8> = (1..=ATTRIBUTES as u32)
         .flat_map(|id| attribute(id).to_le_bytes())
         .collect();
     dsp.put_exact(call, 0, &out)?;
+    dsp.counters
+        .query_pd
+        .store(call.request.pd().into(), Ordering::Relaxed);
+    count(&dsp.counters.queries);
     Ok(0)
 }
 

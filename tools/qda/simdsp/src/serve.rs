@@ -140,7 +140,7 @@ impl Dsp {
         if matches!(handle, kernel_calls::INIT | kernel_calls::UTILITIES) {
             return kernel_calls::invoke(self, call).map(Outcome::Done);
         }
-        let Some(process) = &call.process else {
+        let Some(process) = call.process.as_ref().filter(|process| !process.is_dead()) else {
             return Ok(Outcome::Done(status::BAD_STATE));
         };
         match module {
@@ -242,6 +242,7 @@ impl Dsp {
         }
         // Last, as the guest may go on as soon as it sees it.
         if let Some(word) = poll {
+            call.set_polled();
             self.poke(call, layout.poll(), &word.to_le_bytes());
         }
         (status, dropped)

@@ -67,6 +67,7 @@ impl Sim {
             let config = dsp::Config {
                 label: seat.label.to_owned(),
                 sid_pos: seat.node.sid_pos,
+                heap: seat.node.reserved.map(|region| (region.base, region.len)),
                 banks: seat.memory.banks().keys().copied().collect(),
                 profile: options.profile,
                 ..dsp::Config::default()

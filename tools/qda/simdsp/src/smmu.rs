@@ -423,6 +423,7 @@ mod tests {
             channel: "x".into(),
             sid_pos: 32,
             non_secure: true,
+            reserved: None,
             banks: vec![bank(1, &[1]), bank(2, &[2, 3]), bank(3, &[]), bank(1, &[9])],
         };
         let (faults, trace) = (FaultLog::default(), Trace::default());

@@ -99,6 +99,10 @@ rules! {
     StaleTail "stale-tail" "fastrpc.c:1111, design rule 14",
     /// The address of a static process' heap is physical: no bank number.
     HeapHasBank "heap-has-bank" "fastrpc.c:1520, 2533",
+    /// The heap of static processes is what the device tree reserves.
+    HeapWrong "heap-wrong" "fastrpc.c:1520, 2533",
+    /// The heap of static processes is handed over with the first of them, and only then.
+    HeapOnce "heap-once" "fastrpc.c:1510-1531",
     /// `pv` of an inline argument is its own I/O virtual address.
     PvNotIova "pv-not-iova" "design rule 4",
     /// No `pv` is a kernel address.

@@ -324,6 +324,113 @@ fn poll_word_and_returned_numbers() {
     assert_eq!(guest.ask("end"), "ok");
 }
 
+/// A call that makes a static process, with the heap's address and size, or none.
+fn static_process(client: u32, heap: Option<(u64, u64)>) -> [Arg; 3] {
+    let (addr, size) = heap.unwrap_or((0, 0));
+    let page = [addr, size].into_iter().flat_map(|word| word.to_le_bytes());
+    [
+        words(&[client, 8, u32::from(heap.is_some())]),
+        Arg::In(b"audiopd\0".to_vec()),
+        Arg::In(page.collect()),
+    ]
+}
+
+#[test]
+fn static_processes_and_their_heap() {
+    const HEAP: (u64, u64) = (0x9_8000_0000, 0xc0_0000);
+    const BAD: i32 = 0x8000_040Eu32 as i32;
+    let mut guest = Guest::with(simdsp::dsp::Config {
+        banks: guest::BANKS.to_vec(),
+        heap: Some((HEAP.0 & 0xffff_ffff, HEAP.1)),
+        ..simdsp::dsp::Config::default()
+    });
+    let heap = Some((HEAP.0 & 0xffff_ffff, HEAP.1));
+    let kernel = Caller {
+        client: 0,
+        tid: 1,
+        pd: 1,
+        bank: 1,
+    };
+    let mut make = |guest: &mut Guest, client, heap| {
+        guest.dsp.begin_test();
+        let status = guest.call(kernel, 1, 8, &static_process(client, heap)).0;
+        (status, guest.broken())
+    };
+
+    // It comes with the first process, one that the DSP takes.
+    assert_eq!(make(&mut guest, 1, None), (BAD, vec!["heap-once"]));
+    let script = r#"script {"rules":[{"handle":1,"method":8,"actions":[{"fail":9}]}]}"#;
+    guest.dsp.begin_test();
+    assert_eq!(guest.ask(script), "ok");
+    assert_eq!(guest.call(kernel, 1, 8, &static_process(1, heap)).0, 9);
+    assert_eq!(guest.ask("stat cdsp heaps"), "ok 0");
+    assert_eq!(make(&mut guest, 1, heap), (0, vec![]));
+    assert_eq!(make(&mut guest, 2, None), (0, vec![]));
+    assert_eq!(make(&mut guest, 3, heap), (BAD, vec!["heap-once"]));
+    assert_eq!(guest.ask("stat cdsp heaps"), "ok 1");
+
+    // A DSP that came up anew has none, and wants the right one.
+    guest.dsp.begin_test();
+    guest.dsp.restarting();
+    guest.dsp.closed();
+    guest.reopen();
+    let wrong = heap.map(|(addr, size)| (addr + 4096, size));
+    assert_eq!(make(&mut guest, 1, wrong), (0, vec!["heap-wrong"]));
+}
+
+#[test]
+fn a_process_dies_alone() {
+    const BAD_STATE: i32 = 0x8000_040Du32 as i32;
+    let mut guest = Guest::new();
+    let (doomed, memory) = guest.create(1, 1);
+    let other = guest.attach(2, 2);
+    let module = guest.open(doomed, "simdsp");
+    let fine = guest.open(other, "simdsp");
+    let held = guest.send(doomed, module, 9, &[]);
+    let safe = guest.send(other, fine, 9, &[]);
+    while guest.ask("stat cdsp held") != "ok 2" {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(guest.ask("kill cdsp 7").starts_with("error"));
+    assert_eq!(guest.ask("kill cdsp 1"), "ok");
+    assert_eq!(guest.answer(), (held.ctx, BAD_STATE));
+    assert_eq!(guest.answer(), (0xabcd_abcd, 0));
+    guest.free(&held);
+
+    // Later calls fail, others' do not, and it is to be released all the same.
+    assert_eq!(guest.call(doomed, module, 2, &[]).0, BAD_STATE);
+    assert_eq!(guest.ask("stat cdsp held"), "ok 1");
+    assert_eq!(guest.ask("release-held cdsp 0"), "ok 1");
+    assert_eq!(guest.answer(), (safe.ctx, 0));
+    guest.free(&safe);
+    guest.release(doomed);
+    guest.release(other);
+    guest.ram.unmap(1, memory, 2 << 20);
+    assert_eq!(guest.ask("end"), "ok");
+}
+
+#[test]
+fn polled_thread_may_call_again() {
+    // The answer to the first call is late; its poll word is not.
+    let mut guest = Guest::new();
+    let (caller, memory) = guest.create(1, 1);
+    let module = guest.open(caller, "simdsp");
+    let script = r#"script {"rules":[{"module":"simdsp","method":2,"nth":1,
+        "actions":[{"poll_word":912559},{"touch":{"iova":4096,"len":1,"after_ms":0}},"drop"]}]}"#
+        .replace('\n', " ");
+    assert_eq!(guest.ask(&script), "ok");
+    assert_eq!(guest.ask("expect-fault 1"), "ok");
+    let first = guest.send(caller, module, 2, &[]);
+    while guest.peek(1, first.addr + 384, 4) != 912559u32.to_le_bytes() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(guest.call(caller, module, 2, &[]).0, 0);
+    guest.free(&first);
+    guest.release(caller);
+    guest.ram.unmap(1, memory, 2 << 20);
+    assert_eq!(guest.ask("end"), "ok");
+}
+
 #[test]
 fn handles() {
     let mut guest = Guest::new();

@@ -361,6 +361,15 @@ fn kernel_calls() {
             "kernel-field",
         ),
         (
+            8,
+            vec![
+                words(&[3, 2, 1]),
+                Arg::In(b"a\0".to_vec()),
+                entry(0x4000_0000, 4096),
+            ],
+            "heap-once",
+        ),
+        (
             6,
             vec![
                 words(&[4, 2, 0, 1, 8, 0]),

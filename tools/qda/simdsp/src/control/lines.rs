@@ -27,6 +27,7 @@ const REQUESTS: &[&str] = &[
     "violations",
     "release-held",
     "complete-listener",
+    "kill",
     "reverse",
     "reverse-open",
     "touch",
@@ -164,6 +165,14 @@ impl Server {
             "complete-listener" => {
                 let status: i64 = args.number()?;
                 format!("ok {}", self.complete_listeners(dsp, status as i32))
+            }
+            "kill" => {
+                let client: i64 = args.number()?;
+                let process = dsp
+                    .process(client as i32)
+                    .with_context(|| format!("no client {client}"))?;
+                dsp.kill_process(&process)?;
+                "ok".into()
             }
             "reverse" => {
                 let (client, call) = args.reverse()?;

@@ -19,6 +19,7 @@
 //! | `violations` | `ok <n>`*: `<dsp> <rule> (<source>): <detail>` |
 //! | `release-held <dsp> [status]` | `ok <n calls>`; without a status they are executed |
 //! | `complete-listener <dsp> <status>` | `ok <n calls>` |
+//! | `kill <dsp> <client>` | `ok`; the process dies: its calls fail, later ones too, and the DSP sends the notice |
 //! | `reverse <dsp> <handle> <method> [client:<n>] [in:<hex>]... [out:<len>]...` | `ok <status> <hex or -> ...` |
 //! | `reverse-open <dsp> <name>` | `ok <status> <handle> <error>` |
 //! | `touch <dsp> <client> <iova> <len> r\|w` | `ok`, or `fault <kind> sid <s> iova <hex> level <l> r\|w`; not counted as a fault of the test |
@@ -29,8 +30,9 @@
 //!
 //! Keys of `stat`. Growing: `messages`, `invokes` (not built by the kernel), `kernel_calls`,
 //! `replies`, `drops` (answers swallowed by a script), `attaches`, `creates`, `releases` (answered
-//! 0), `opens`, `last_client` (id of the newest process). Since the test began: `faults`,
-//! `violations`. Now: `outstanding`, `processes`, `held`, `listeners`, `parked` (held and
+//! 0), `heaps` (of static processes, handed over), `queries` (of attributes, answered 0),
+//! `query_pd` (protection domain of the newest of them), `opens`, `last_client` (id of the newest
+//! process). Since the test began: `faults`, `violations`. Now: `outstanding`, `processes`, `held`, `listeners`, `parked` (held and
 //! listeners), `maps` (numbers and heap pieces mapped into processes), `mappings` (bytes that all
 //! banks map), `banks`.
 

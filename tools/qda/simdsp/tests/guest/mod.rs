@@ -191,6 +191,13 @@ impl Guest {
         }
     }
 
+    /// Opens the channel again after it was closed.
+    pub fn reopen(&mut self) {
+        let (sender, answers) = channel();
+        self.dsp.opened(Arc::new(Answers(Mutex::new(sender))));
+        self.answers = answers;
+    }
+
     /// Fresh pages of a bank.
     pub fn alloc(&mut self, bank: Bank, len: u64) -> u64 {
         let at = self.next;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -16,6 +17,7 @@
 #include "simdsp.h"
 
 #define RPMSG_DEVICES	"/sys/bus/rpmsg/devices"
+#define RPMSG_DRIVER	"/sys/bus/rpmsg/drivers/qda"
 
 /* Whether there is a simulator, and whether it took the test's beginning. */
 static bool simulated;
@@ -102,6 +104,46 @@ int qda_open_process(const char *dsp)
 		return fd;
 	close(fd);
 	return ret < 0 ? ret : -EREMOTEIO;
+}
+
+int qda_session(int fd, struct drm_qda_session_create arg)
+{
+	int ret = qda_ioctl(fd, DRM_IOCTL_QDA_SESSION_CREATE, &arg);
+
+	return ret ?: arg.status;
+}
+
+int qda_session_kind(int fd, __u32 kind)
+{
+	return qda_session(fd, (struct drm_qda_session_create) { .kind = kind });
+}
+
+int qda_param(int fd, __u32 param, __u32 index, __u64 *value)
+{
+	struct drm_qda_get_param arg = { .param = param, .index = index };
+	int ret = qda_ioctl(fd, DRM_IOCTL_QDA_GET_PARAM, &arg);
+
+	*value = arg.value;
+	return ret;
+}
+
+long long qda_fdinfo(int fd, const char *key)
+{
+	char path[64], line[256];
+	long long value = -ENOENT;
+	size_t len = strlen(key);
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "re");
+	if (!file)
+		return -ENOENT;
+	while (fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, key, len) && line[len] == ':')
+			value = strtoll(line + len + 1, NULL, 10);
+	}
+	fclose(file);
+	return value;
 }
 
 int qda_gem_close(int fd, __u32 handle)
@@ -298,6 +340,30 @@ static bool find_rpmsg(const char *dsp, char *name, size_t size)
 bool qda_rpmsg_device(const char *dsp, char *name, size_t size)
 {
 	return find_rpmsg(dsp, name, size);
+}
+
+int qda_rebind(const char *dsp)
+{
+	char name[256];
+	int fd, ret;
+
+	if (!find_rpmsg(dsp, name, sizeof(name)))
+		return -ENODEV;
+	fd = open(RPMSG_DRIVER "/unbind", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, name, strlen(name)) < 0 ? -errno : 0;
+	close(fd);
+	/* The channel closed with the driver; the DSP offers it anew, and the driver takes it. */
+	for (int i = 0; !ret && i < 1000; i++) {
+		fd = qda_open(dsp);
+		if (fd >= 0) {
+			close(fd);
+			return 0;
+		}
+		usleep(10000);
+	}
+	return ret ?: -ETIMEDOUT;
 }
 
 bool qda_of_bool(const char *dsp, const char *property)

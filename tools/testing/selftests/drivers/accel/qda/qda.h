@@ -86,6 +86,36 @@ int qda_create(int fd);
 /** qda_open_process() - qda_open() and qda_create(). Return: descriptor or a negative errno. */
 int qda_open_process(const char *dsp);
 
+/**
+ * qda_session() - give a file its DSP process by DRM_QDA_SESSION_CREATE
+ * @arg: what to ask for
+ *
+ * Return: a negative errno, or the DSP's status.
+ */
+int qda_session(int fd, struct drm_qda_session_create arg);
+
+/** qda_session_kind() - qda_session() with a kind that needs nothing else. */
+int qda_session_kind(int fd, __u32 kind);
+
+/** qda_param() - ask for a number by DRM_QDA_GET_PARAM. Return: 0 or -errno. */
+int qda_param(int fd, __u32 param, __u32 index, __u64 *value);
+
+/**
+ * qda_fdinfo() - a number that the kernel tells about an open file
+ * @key: its name, e.g. "qda-bank"
+ *
+ * Return: the number, or -ENOENT.
+ */
+long long qda_fdinfo(int fd, const char *key);
+
+/**
+ * qda_rebind() - have the driver leave a DSP and come back
+ * @dsp: label of the DSP's node
+ *
+ * Return: 0 or -errno.
+ */
+int qda_rebind(const char *dsp);
+
 /** qda_buf_new() - allocate and map a buffer of at least @size bytes. Return: 0 or -errno. */
 int qda_buf_new(int fd, size_t size, struct qda_buf *buf);
 

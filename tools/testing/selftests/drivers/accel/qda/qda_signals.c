@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QDA: programs that are stopped, frozen, traced, signalled and ended while the DSP works for them,
+ * and while they wait for the DSP to call. The DSP counts what it gets: nothing comes twice.
+ *
+ * QDA_SIGNAL_CALLS in the environment says how many calls are made under a storm of signals.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "kselftest_harness.h"
+
+#include "child.h"
+#include "module.h"
+#include "qda.h"
+#include "simdsp.h"
+
+#define STORM_CALLS	10000
+#define PARKED_THREADS	64
+
+/* Where control groups are mounted. */
+#define CGROUPS		"/tmp/qda-cgroups"
+
+/* A call from the DSP to the program: what it is made to, and what comes of it. */
+#define REVERSE		"reverse cdsp 5 7 client:%lld in:0102 out:4"
+#define REVERSE_DONE	"0 a5a5a5a5"
+
+FIXTURE(signals)
+{
+	int fd;
+	__u32 handle;
+};
+
+FIXTURE_SETUP(signals)
+{
+	const char *why = qda_test_begin("signals", _metadata->name, true);
+
+	self->fd = -1;
+	if (why)
+		SKIP(return, "%s", why);
+	self->fd = qda_open_process("cdsp");
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+}
+
+FIXTURE_TEARDOWN(signals)
+{
+	__u32 in = 77, out = 0;
+
+	/* Whatever became of others, this session has not noticed. */
+	if (self->fd >= 0) {
+		EXPECT_EQ(0, simdsp_echo(self->fd, self->handle, &in, &out, 4));
+		EXPECT_EQ(in, out);
+		close(self->fd);
+	}
+	EXPECT_EQ(0, qda_test_end());
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static bool has_line(const char *path, const char *line)
+{
+	char text[512] = "\n";
+	FILE *file = fopen(path, "re");
+	size_t len;
+
+	if (!file)
+		return false;
+	len = fread(text + 1, 1, sizeof(text) - 2, file);
+	text[len + 1] = '\0';
+	fclose(file);
+	return strstr(text, line);
+}
+
+/*
+ * A thread that serves calls of the DSP: each is answered with out-buffers full of 0xa5, until the
+ * DSP says that it is over.
+ */
+static void *serve(void *arg)
+{
+	int fd = *(int *)arg;
+	__u32 in[4] = { 0, ~0u, 0, 256 }, out[4] = { 0 };
+	__u8 result[8] = { 4, 0, 0, 0 }, packed[256], answer[12];
+	struct drm_qda_invoke_arg args[4] = {
+		qda_inline(in, sizeof(in)), qda_inline(NULL, 0),
+		qda_inline(out, sizeof(out)), qda_inline(packed, sizeof(packed)),
+	};
+
+	memcpy(answer, result, sizeof(result));
+	memset(answer + sizeof(result), 0xa5, 4);
+	while (!qda_invoke(fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2), args)) {
+		in[0] = out[0];
+		in[1] = 0;
+		in[2] = sizeof(answer);
+		args[1] = qda_inline(answer, sizeof(answer));
+	}
+	return NULL;
+}
+
+/*
+ * A program with two threads on the DSP: one serves the DSP's calls, one makes a call that the DSP
+ * does not answer before it is told to. Tells how that ends.
+ */
+static int works_and_serves(struct child *parent, void *arg)
+{
+	pthread_t server;
+	__u32 handle;
+	int fd, ret;
+
+	fd = qda_open_process("cdsp");
+	ret = fd < 0 ? fd : simdsp_open(fd, &handle);
+	ret = ret ?: qda_invoke(fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL);
+	ret = ret ?: -pthread_create(&server, NULL, serve, &fd);
+	child_tell(parent, ret ?: (int)qda_fdinfo(fd, "qda-client"));
+	if (ret)
+		return 1;
+	child_tell(parent, simdsp_hold(fd, handle));
+	return 0;
+}
+
+/* Starts a client. Return: its number on the DSP, which waits for it and for which it waits. */
+static long long start_client(struct child *child)
+{
+	int number;
+
+	if (child_start(child, works_and_serves, NULL))
+		return -1;
+	number = child_hear(child, 10000);
+	return number > 0 && simdsp_wait_stat("cdsp", "parked", 2, 10000) ? number : -1;
+}
+
+/* A call of the DSP to the client, made by a thread of the test. */
+struct reverse {
+	pthread_t thread;
+	long long client;
+	bool done;
+};
+
+static bool reverse_call(long long client)
+{
+	char reply[SIMDSP_LINE];
+
+	if (simdsp_cmd(reply, REVERSE, client))
+		return false;
+	if (strcmp(reply, REVERSE_DONE))
+		fprintf(stderr, "# reverse call: %s\n", reply);
+	return !strcmp(reply, REVERSE_DONE);
+}
+
+static void *reverse_thread(void *arg)
+{
+	struct reverse *reverse = arg;
+
+	reverse->done = reverse_call(reverse->client);
+	return NULL;
+}
+
+/* Ways to keep a process from running for a while. */
+struct way {
+	int (*hold)(pid_t pid);
+	int (*let_go)(pid_t pid);
+};
+
+/*
+ * Holds a client up twice. Nothing is sent because of that, a call that the DSP makes meanwhile
+ * arrives, and so does the answer that comes meanwhile.
+ */
+static void disturb(struct __test_metadata *_metadata, const struct way *way)
+{
+	struct child child;
+	struct reverse reverse = { .client = start_client(&child) };
+	long long invokes;
+
+	ASSERT_LT(0, reverse.client);
+	for (int i = 0; i < 2; i++) {
+		invokes = simdsp_stat("cdsp", "invokes");
+		ASSERT_EQ(0, way->hold(child.pid));
+		usleep(20000);
+		ASSERT_EQ(0, way->let_go(child.pid));
+		usleep(20000);
+		EXPECT_EQ(invokes, simdsp_stat("cdsp", "invokes"));
+		EXPECT_EQ(2, simdsp_stat("cdsp", "parked"));
+
+		/* Its next call waits for the DSP again: one more, and only one. */
+		EXPECT_TRUE(reverse_call(reverse.client));
+		EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 2, 5000));
+		EXPECT_EQ(invokes + 1, simdsp_stat("cdsp", "invokes"));
+
+		ASSERT_EQ(0, way->hold(child.pid));
+		ASSERT_EQ(0, pthread_create(&reverse.thread, NULL, reverse_thread, &reverse));
+		usleep(100000);
+		ASSERT_EQ(0, way->let_go(child.pid));
+		pthread_join(reverse.thread, NULL);
+		EXPECT_TRUE(reverse.done);
+		EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 2, 5000));
+		EXPECT_EQ(invokes + 2, simdsp_stat("cdsp", "invokes"));
+	}
+	ASSERT_EQ(0, way->hold(child.pid));
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 11"));
+	usleep(20000);
+	EXPECT_EQ(-ETIMEDOUT, child_hear(&child, 0));
+	ASSERT_EQ(0, way->let_go(child.pid));
+	EXPECT_EQ(11, child_hear(&child, 5000));
+	EXPECT_EQ(0, child_wait(&child, 5000));
+}
+
+static int stop(pid_t pid)
+{
+	int status;
+
+	if (kill(pid, SIGSTOP) || waitpid(pid, &status, WUNTRACED) != pid)
+		return -errno;
+	return WIFSTOPPED(status) ? 0 : -ECHILD;
+}
+
+static int cont(pid_t pid)
+{
+	return kill(pid, SIGCONT) ? -errno : 0;
+}
+
+TEST_F_TIMEOUT(signals, stopped, 60)
+{
+	disturb(_metadata, &(struct way) { stop, cont });
+}
+
+/* A control group of the unified hierarchy, which freezes by a state of its own. */
+static int freeze2(pid_t pid)
+{
+	char text[16];
+	int ret;
+
+	snprintf(text, sizeof(text), "%d", pid);
+	mkdir(CGROUPS "/frozen", 0755);
+	ret = write_text(CGROUPS "/frozen/cgroup.procs", text);
+	ret = ret ?: write_text(CGROUPS "/frozen/cgroup.freeze", "1");
+	for (int i = 0; !ret && i < 500; i++) {
+		if (has_line(CGROUPS "/frozen/cgroup.events", "\nfrozen 1\n"))
+			return 0;
+		usleep(10000);
+	}
+	return ret ?: -ETIMEDOUT;
+}
+
+static int thaw2(pid_t pid)
+{
+	return write_text(CGROUPS "/frozen/cgroup.freeze", "0");
+}
+
+TEST_F_TIMEOUT(signals, frozen_by_a_control_group, 60)
+{
+	mkdir(CGROUPS, 0755);
+	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
+	disturb(_metadata, &(struct way) { freeze2, thaw2 });
+	EXPECT_EQ(0, rmdir(CGROUPS "/frozen"));
+	EXPECT_EQ(0, umount(CGROUPS));
+}
+
+/* A control group of the freezer's own hierarchy, which freezes as suspend does. */
+static int freeze1(pid_t pid)
+{
+	char text[16];
+	int ret;
+
+	snprintf(text, sizeof(text), "%d", pid);
+	mkdir(CGROUPS "/frozen", 0755);
+	ret = write_text(CGROUPS "/frozen/cgroup.procs", text);
+	ret = ret ?: write_text(CGROUPS "/frozen/freezer.state", "FROZEN");
+	for (int i = 0; !ret && i < 500; i++) {
+		if (has_line(CGROUPS "/frozen/freezer.state", "\nFROZEN\n"))
+			return 0;
+		usleep(10000);
+	}
+	return ret ?: -ETIMEDOUT;
+}
+
+static int thaw1(pid_t pid)
+{
+	return write_text(CGROUPS "/frozen/freezer.state", "THAWED");
+}
+
+TEST_F_TIMEOUT(signals, frozen_by_the_freezer, 60)
+{
+	mkdir(CGROUPS, 0755);
+	if (mount("none", CGROUPS, "cgroup", 0, "freezer"))
+		SKIP(return, "this kernel has no freezer hierarchy");
+	disturb(_metadata, &(struct way) { freeze1, thaw1 });
+	EXPECT_EQ(0, rmdir(CGROUPS "/frozen"));
+	EXPECT_EQ(0, umount(CGROUPS));
+}
+
+/* The threads of a process; two are all that a client has. */
+static int threads_of(pid_t pid, pid_t tids[2])
+{
+	char path[64];
+	int count = 0;
+
+	for (pid_t tid = pid; tid < pid + 64 && count < 2; tid++) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%d", pid, tid);
+		if (!access(path, F_OK))
+			tids[count++] = tid;
+	}
+	return count;
+}
+
+static int trace(pid_t pid)
+{
+	pid_t tids[2];
+	int count = threads_of(pid, tids), status;
+
+	for (int i = 0; i < count; i++) {
+		if (ptrace(PTRACE_ATTACH, tids[i], NULL, NULL) ||
+		    waitpid(tids[i], &status, __WALL) != tids[i])
+			return -errno;
+	}
+	return count == 2 ? 0 : -ESRCH;
+}
+
+static int untrace(pid_t pid)
+{
+	pid_t tids[2];
+	int count = threads_of(pid, tids);
+
+	for (int i = 0; i < count; i++) {
+		if (ptrace(PTRACE_DETACH, tids[i], NULL, NULL))
+			return -errno;
+	}
+	return 0;
+}
+
+TEST_F_TIMEOUT(signals, traced, 60)
+{
+	disturb(_metadata, &(struct way) { trace, untrace });
+}
+
+TEST_F_TIMEOUT(signals, suspended, 90)
+{
+	/* All processes are frozen, this one too, and thawed after a second. */
+	struct child child;
+	long long number, invokes;
+
+	if (write_text("/sys/power/pm_test", "freezer"))
+		SKIP(return, "this kernel can't test suspending");
+	ASSERT_EQ(0, write_text("/sys/module/suspend/parameters/pm_test_delay", "1"));
+	number = start_client(&child);
+	ASSERT_LT(0, number);
+	invokes = simdsp_stat("cdsp", "invokes");
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, write_text("/sys/power/state", "freeze"));
+		EXPECT_EQ(2, simdsp_stat("cdsp", "parked"));
+		EXPECT_EQ(invokes + i, simdsp_stat("cdsp", "invokes"));
+		EXPECT_TRUE(reverse_call(number));
+		EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 2, 5000));
+		EXPECT_EQ(invokes + i + 1, simdsp_stat("cdsp", "invokes"));
+	}
+	EXPECT_EQ(0, write_text("/sys/power/pm_test", "none"));
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 12"));
+	EXPECT_EQ(12, child_hear(&child, 5000));
+	EXPECT_EQ(0, child_wait(&child, 5000));
+}
+
+static long long signals;
+
+static void count_signal(int signal)
+{
+	__atomic_fetch_add(&signals, 1, __ATOMIC_RELAXED);
+}
+
+TEST_F_TIMEOUT(signals, storm_of_signals, 240)
+{
+	/* A profiler: a thousand signals a second, with a handler that restarts system calls. */
+	struct sigaction action = { .sa_handler = count_signal, .sa_flags = SA_RESTART };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGPROF };
+	struct itimerspec each = { { 0, 1000000 }, { 0, 1000000 } };
+	const char *wanted = getenv("QDA_SIGNAL_CALLS");
+	int calls = wanted ? atoi(wanted) : STORM_CALLS, bad = 0;
+	long long before;
+	__u8 in[300], out[300];
+	timer_t timer;
+
+	ASSERT_LT(0, calls);
+	before = simdsp_stat("cdsp", "invokes");
+	ASSERT_EQ(0, sigaction(SIGPROF, &action, NULL));
+	ASSERT_EQ(0, timer_create(CLOCK_MONOTONIC, &event, &timer));
+	ASSERT_EQ(0, timer_settime(timer, 0, &each, NULL));
+	for (int i = 0; i < calls; i++) {
+		qda_fill(in, sizeof(in), i);
+		memset(out, 0, sizeof(out));
+		if (simdsp_echo(self->fd, self->handle, in, out, sizeof(in)) ||
+		    memcmp(in, out, sizeof(in)))
+			bad++;
+	}
+	ASSERT_EQ(0, timer_delete(timer));
+	TH_LOG("%d calls, %lld signals", calls, signals);
+	EXPECT_EQ(0, bad);
+	EXPECT_LT(0, signals);
+	EXPECT_EQ(before + calls, simdsp_stat("cdsp", "invokes"));
+}
+
+/* Makes the same call again after it was interrupted. */
+static int repeats(struct child *parent, void *arg)
+{
+	struct sigaction action = { .sa_handler = count_signal };
+	__u32 handle;
+	int fd, ret;
+
+	sigaction(SIGUSR1, &action, NULL);
+	fd = qda_open_process("cdsp");
+	ret = fd < 0 ? fd : simdsp_open(fd, &handle);
+	child_tell(parent, ret);
+	if (ret)
+		return 1;
+	child_tell(parent, simdsp_hold(fd, handle));
+	child_tell(parent, simdsp_hold(fd, handle));
+	return 0;
+}
+
+TEST_F(signals, interrupted_call_made_again)
+{
+	struct child child;
+	long long invokes;
+
+	ASSERT_EQ(0, child_start(&child, repeats, NULL));
+	ASSERT_EQ(0, child_hear(&child, 10000));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, 5000));
+	invokes = simdsp_stat("cdsp", "invokes");
+	kill(child.pid, SIGUSR1);
+	EXPECT_EQ(-EINTR, child_hear(&child, 5000));
+	usleep(100000);
+	EXPECT_EQ(invokes, simdsp_stat("cdsp", "invokes"));
+	EXPECT_EQ(1, simdsp_stat("cdsp", "parked"));
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 13"));
+	EXPECT_EQ(13, child_hear(&child, 5000));
+	EXPECT_EQ(0, child_wait(&child, 5000));
+}
+
+/* A call on its way while the file gets further descriptors and processes. */
+static int shares(struct child *parent, void *arg)
+{
+	struct simdsp_call call;
+	__u32 handle, in = 6, out = 0;
+	int fd, copy, ret, status;
+	pid_t pid;
+
+	fd = qda_open_process("cdsp");
+	ret = fd < 0 ? fd : simdsp_open(fd, &handle);
+	ret = ret ?: simdsp_call_start(&call, fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL);
+	child_tell(parent, ret);
+	if (ret)
+		return 1;
+	child_hear(parent, 10000);
+	copy = dup(fd);
+	close(fd);
+	pid = fork();
+	if (!pid)
+		_exit(simdsp_echo(copy, handle, &in, &out, 4) || in != out);
+	ret = waitpid(pid, &status, 0) == pid ? status : -errno;
+	ret = ret ?: simdsp_echo(copy, handle, &in, &out, 4);
+	child_tell(parent, ret ?: simdsp_call_done(&call));
+	child_tell(parent, simdsp_call_join(&call));
+	return 0;
+}
+
+TEST_F(signals, dup_and_fork_across_a_call)
+{
+	long long releases = simdsp_stat("cdsp", "releases");
+	struct child child;
+	long long invokes;
+
+	ASSERT_EQ(0, child_start(&child, shares, NULL));
+	ASSERT_EQ(0, child_hear(&child, 10000));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, 5000));
+	invokes = simdsp_stat("cdsp", "invokes");
+	child_tell(&child, 1);
+	EXPECT_EQ(0, child_hear(&child, 10000));
+	EXPECT_EQ(invokes + 2, simdsp_stat("cdsp", "invokes"));
+	EXPECT_EQ(releases, simdsp_stat("cdsp", "releases"));
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 14"));
+	EXPECT_EQ(14, child_hear(&child, 5000));
+	EXPECT_EQ(0, child_wait(&child, 5000));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
+}
+
+/* Becomes another program while a thread of it waits. */
+static int execs(struct child *parent, void *arg)
+{
+	bool keeps = arg;
+	struct simdsp_call call;
+	__u32 handle;
+	int fd, ret;
+
+	fd = qda_open_process("cdsp");
+	if (fd >= 0 && keeps)
+		fcntl(fd, F_SETFD, 0);
+	ret = fd < 0 ? fd : simdsp_open(fd, &handle);
+	ret = ret ?: simdsp_call_start(&call, fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL);
+	child_tell(parent, ret);
+	if (ret)
+		return 1;
+	child_hear(parent, 10000);
+	execl("/bin/sleep", "sleep", "60", NULL);
+	return 1;
+}
+
+TEST_F(signals, exec_ends_the_session)
+{
+	long long releases = simdsp_stat("cdsp", "releases");
+	struct child child;
+
+	ASSERT_EQ(0, child_start(&child, execs, NULL));
+	ASSERT_EQ(0, child_hear(&child, 10000));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, 5000));
+	child_tell(&child, 1);
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 0, 5000));
+	kill(child.pid, SIGKILL);
+	EXPECT_LT(0, child_wait(&child, 5000));
+}
+
+TEST_F(signals, exec_that_keeps_the_file)
+{
+	long long releases = simdsp_stat("cdsp", "releases");
+	struct child child;
+
+	ASSERT_EQ(0, child_start(&child, execs, (void *)1));
+	ASSERT_EQ(0, child_hear(&child, 10000));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, 5000));
+	child_tell(&child, 1);
+	usleep(300000);
+	/* The caller is gone, the session and what the DSP does for it are not. */
+	EXPECT_EQ(releases, simdsp_stat("cdsp", "releases"));
+	EXPECT_EQ(1, simdsp_stat("cdsp", "parked"));
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
+	kill(child.pid, SIGKILL);
+	EXPECT_LT(0, child_wait(&child, 5000));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
+}
+
+static int many_threads(struct child *parent, void *arg)
+{
+	static struct simdsp_call calls[PARKED_THREADS];
+	__u32 handle;
+	int fd, ret;
+
+	fd = qda_open_process("cdsp");
+	ret = fd < 0 ? fd : simdsp_open(fd, &handle);
+	for (int i = 0; !ret && i < PARKED_THREADS; i++)
+		ret = simdsp_call_start(&calls[i], fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0),
+					NULL);
+	child_tell(parent, ret);
+	child_hear(parent, 20000);
+	exit(ret);
+}
+
+TEST_F_TIMEOUT(signals, exit_with_many_threads_waiting, 60)
+{
+	long long releases = simdsp_stat("cdsp", "releases"), invokes;
+	struct child child;
+
+	ASSERT_EQ(0, child_start(&child, many_threads, NULL));
+	ASSERT_EQ(0, child_hear(&child, 20000));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", PARKED_THREADS, 20000));
+	invokes = simdsp_stat("cdsp", "invokes");
+	child_tell(&child, 1);
+	EXPECT_EQ(0, child_wait(&child, 10000));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 10000));
+	EXPECT_EQ(0, simdsp_stat("cdsp", "parked"));
+	EXPECT_EQ(invokes, simdsp_stat("cdsp", "invokes"));
+}
+
+TEST_HARNESS_MAIN
