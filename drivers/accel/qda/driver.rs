@@ -156,5 +156,6 @@ impl drm::Driver for QdaDriver {
         (QDA_INVOKE, drm_qda_invoke, 0, unguarded QdaFile::invoke),
         (QDA_GET_PARAM, drm_qda_get_param, 0, unguarded QdaFile::get_param),
         (QDA_SESSION_CREATE, drm_qda_session_create, 0, unguarded QdaFile::session_create),
+        (QDA_CALL, drm_qda_call, 0, unguarded QdaFile::call),
     }
 }

@@ -13,17 +13,19 @@ use crate::{
     },
     imports::Imports,
     invoke::{
-        buffer_at,
-        buffer_named,
         invoke,
-        Invoke,
-        Names, //
+        Invoke, //
     },
     kind::{
         Kind,
         Shell, //
     },
     map,
+    names::{
+        buffer_at,
+        buffer_named,
+        Names, //
+    },
     proto::status_to_value,
     session::Session, //
 };
@@ -95,9 +97,11 @@ pub(crate) fn lookup(file: &DrmFile, handle: u32) -> Result<ARef<Buffer>> {
 }
 
 /// What the numbers that a client passes mean to one file.
-struct FileNames<'a> {
-    dev: &'a QdaDevice<Ioctl>,
-    file: &'a DrmFile,
+pub(crate) struct FileNames<'a> {
+    /// The device, for imports.
+    pub(crate) dev: &'a QdaDevice<Ioctl>,
+    /// The file.
+    pub(crate) file: &'a DrmFile,
 }
 
 impl Names for FileNames<'_> {
@@ -354,10 +358,12 @@ impl QdaFile {
         args: &mut uapi::drm_qda_invoke,
         file: &DrmFile,
     ) -> Result<i32> {
-        invoke(
+        let call = Invoke::read(args.handle, args.sc, args.args)?;
+
+        status_to_value(invoke(
             Self::session(file),
-            Invoke::read(args.handle, args.sc, args.args)?,
+            call,
             &FileNames { dev, file },
-        )
+        )?)
     }
 }

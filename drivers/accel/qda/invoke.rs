@@ -7,9 +7,14 @@ use crate::{
         Outcome,
         Pending, //
     },
-    gem::Buffer,
     held::Holding,
     layout::Arg,
+    names::{
+        buffer_at,
+        buffer_named,
+        checked,
+        Names, //
+    },
     payload::{
         Builder,
         Payload,
@@ -17,7 +22,6 @@ use crate::{
     },
     process::Process,
     proto::{
-        status_to_value,
         Scalars,
         HANDLE_KERNEL, //
     },
@@ -28,9 +32,9 @@ use crate::{
 use kernel::{
     current,
     drm::gem::BaseObject,
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
-        aref::ARef,
         barrier,
         Arc, //
     },
@@ -38,91 +42,63 @@ use kernel::{
         UserPtr,
         UserSlice, //
     },
+    uapi, //
 };
 
-/// How a front end finds the buffers that a program names by a number.
-///
-/// Programs pass GEM handles and file descriptors of dma-bufs in the same place.
-pub(crate) trait Names {
-    /// The buffer with this GEM handle.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOENT`] if there is none.
-    fn handle(&self, handle: u32) -> Result<ARef<Buffer>>;
-
-    /// The buffer behind this file descriptor.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOENT`] if it is not one of a dma-buf, else as
-    /// [`Imports::get`](crate::imports::Imports::get).
-    fn fd(&self, fd: i32) -> Result<ARef<Buffer>>;
-}
-
-/// The buffer that `number` means and that the program has mapped at `ptr`, and the offset in it.
-///
-/// # Errors
-///
-/// - [`ENOENT`]: the number means no buffer.
-/// - those of [`offset_in`].
-pub(crate) fn buffer_at(
-    names: &impl Names,
-    number: u32,
-    ptr: u64,
-    len: u64,
-) -> Result<(ARef<Buffer>, u64)> {
-    let by_handle = names.handle(number).and_then(|buffer| {
-        let offset = offset_in(&buffer, ptr, len)?;
-        Ok((buffer, offset))
-    });
-    let error = match by_handle {
-        Ok(found) => return Ok(found),
-        Err(error) => error,
-    };
-
-    let Ok(buffer) = i32::try_from(number).map_err(|_| ENOENT).and_then(|fd| names.fd(fd)) else {
-        return Err(error);
-    };
-    match offset_in(&buffer, ptr, len) {
-        Ok(offset) => Ok((buffer, offset)),
-        // A handle comes first, also where it does not fit.
-        Err(_) if error != ENOENT => Err(error),
-        Err(error) => Err(error),
-    }
-}
-
-/// The buffer that `number` means where there is no address to tell.
-///
-/// # Errors
-///
-/// [`ENOENT`]: none.
-pub(crate) fn buffer_named(names: &impl Names, number: u32) -> Result<ARef<Buffer>> {
-    match names.handle(number) {
-        Err(ENOENT) => names.fd(i32::try_from(number).map_err(|_| ENOENT)?),
-        other => other,
-    }
-}
-
-/// One argument as a program passes it: `struct drm_qda_invoke_arg`.
+/// One argument as a program passes it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserArg {
     ptr: u64,
+    /// Offset in the buffer, if `ptr` does not tell.
+    offset: Option<u64>,
     len: u64,
     handle: u32,
 }
 
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
+
 impl UserArg {
-    const LEN: usize = 24;
+    /// Size of `struct drm_qda_invoke_arg`.
+    const INVOKE_LEN: usize = 24;
 
-    fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        let u64_at = |at: usize| u64::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]));
+    /// Size of `struct drm_qda_call_arg`.
+    const CALL_LEN: usize = 32;
 
+    /// Reads a `struct drm_qda_invoke_arg`.
+    fn from_invoke(bytes: &[u8; Self::INVOKE_LEN]) -> Self {
         Self {
-            ptr: u64_at(0),
-            len: u64_at(8),
-            handle: u32::from_ne_bytes(core::array::from_fn(|i| bytes[16 + i])),
+            ptr: u64_at(bytes, 0),
+            offset: None,
+            len: u64_at(bytes, 8),
+            handle: u32_at(bytes, 16),
         }
+    }
+
+    /// Reads a `struct drm_qda_call_arg`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`]: a field that must be 0 is not.
+    fn from_call(bytes: &[u8; Self::CALL_LEN]) -> Result<Self> {
+        let (ptr, offset) = (u64_at(bytes, 0), u64_at(bytes, 8));
+        let (handle, flags) = (u32_at(bytes, 24), u32_at(bytes, 28));
+
+        let unused = if handle == 0 { offset } else { ptr };
+        if unused != 0 || flags != 0 || handle == u32::MAX {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            ptr,
+            offset: Some(offset),
+            len: u64_at(bytes, 16),
+            handle,
+        })
     }
 
     /// The buffer's handle, if the argument is not inline.
@@ -163,11 +139,11 @@ impl Invoke {
         if count > 0 {
             let start = usize::try_from(address).map_err(|_| EFAULT)?;
             let mut reader =
-                UserSlice::new(UserPtr::from_addr(start), count * UserArg::LEN).reader();
+                UserSlice::new(UserPtr::from_addr(start), count * UserArg::INVOKE_LEN).reader();
             for _ in 0..count {
-                let mut bytes = [0u8; UserArg::LEN];
+                let mut bytes = [0u8; UserArg::INVOKE_LEN];
                 reader.read_slice(&mut bytes)?;
-                args.push(UserArg::from_bytes(&bytes), GFP_KERNEL)?;
+                args.push(UserArg::from_invoke(&bytes), GFP_KERNEL)?;
             }
         }
         Ok(Self {
@@ -178,23 +154,81 @@ impl Invoke {
         })
     }
 
+    /// Reads a call whose arguments have a size that may grow.
+    ///
+    /// # Errors
+    ///
+    /// - [`EPERM`]: the handle is the kernel's.
+    /// - [`EINVAL`]: the number of arguments is not what the scalars say, they are too small, or a
+    ///   field that must be 0 is not.
+    /// - [`E2BIG`]: the arguments have something that is not known here.
+    /// - [`EFAULT`]: the arguments cannot be read.
+    /// - [`ENOMEM`].
+    pub(crate) fn read_call(call: &uapi::drm_qda_call) -> Result<Self> {
+        let scalars = Scalars(call.scalars);
+        let (count, size) = (call.arg_count as usize, call.arg_size as usize);
+        if call.handle == HANDLE_KERNEL {
+            return Err(EPERM);
+        }
+        if call.flags != 0 || call.status != 0 || count != scalars.args() {
+            return Err(EINVAL);
+        }
+        if count > 0 && size < UserArg::CALL_LEN {
+            return Err(EINVAL);
+        }
+        if size > PAGE_SIZE {
+            return Err(E2BIG);
+        }
+
+        let mut args = KVec::with_capacity(count, GFP_KERNEL)?;
+        let start = usize::try_from(call.args).map_err(|_| EFAULT)?;
+        let mut reader = UserSlice::new(UserPtr::from_addr(start), count * size).reader();
+        for _ in 0..count {
+            let mut bytes = [0u8; UserArg::CALL_LEN];
+            reader.read_slice(&mut bytes)?;
+            args.push(UserArg::from_call(&bytes)?, GFP_KERNEL)?;
+
+            // What a newer program has behind that must be nothing.
+            for _ in UserArg::CALL_LEN..size {
+                if reader.read::<u8>()? != 0 {
+                    return Err(E2BIG);
+                }
+            }
+        }
+        Ok(Self {
+            handle: call.handle,
+            scalars,
+            address: call.args,
+            args,
+        })
+    }
+
     /// The argument `arg` as the DSP is to see it; what it needs is added to `call`.
     fn buffer_arg(&self, arg: &UserArg, names: &impl Names, call: &mut Parts<'_>) -> Result<Arg> {
         match (arg.buffer(), arg.len) {
             // A number must mean something, also where nothing is passed.
+            (Some(number), 0) if arg.offset.is_some() => names.handle(number).map(|_| Arg::Empty),
             (Some(number), 0) => buffer_named(names, number).map(|_| Arg::Empty),
             (None, 0) => Ok(Arg::Empty),
             (None, len) => Ok(Arg::Inline {
                 len: usize::try_from(len).map_err(|_| E2BIG)?,
             }),
             (Some(number), len) => {
-                let (buffer, offset) = buffer_at(names, number, arg.ptr, len)?;
+                let (buffer, offset) = match arg.offset {
+                    Some(offset) => {
+                        let buffer = names.handle(number)?;
+                        let offset = checked(&buffer, offset, len)?;
+                        (buffer, offset)
+                    }
+                    None => buffer_at(names, number, arg.ptr, len)?,
+                };
                 let mapped = call.process.identity.with_space(|space| space.map(&buffer))?;
                 let address = mapped.address() + offset;
 
                 call.buffers.push(mapped, GFP_KERNEL)?;
                 Ok(Arg::Buffer {
-                    pv: arg.ptr,
+                    // The DSP's own address says it all, where there is no user's.
+                    pv: arg.offset.map_or(arg.ptr, |_| address),
                     address,
                     len,
                 })
@@ -207,7 +241,7 @@ impl Invoke {
         let who = &call.process.identity;
         // CAST: The DSP takes it as a signed number.
         let number = arg.handle as i32;
-        let offset = u32::try_from(arg.ptr).map_err(|_| EINVAL)?;
+        let offset = u32::try_from(arg.offset.unwrap_or(arg.ptr)).map_err(|_| EINVAL)?;
         let len = u32::try_from(arg.len).map_err(|_| EINVAL)?;
 
         // What the DSP has under this number already goes before what it may mean now.
@@ -217,7 +251,10 @@ impl Invoke {
         let mapped = match known {
             Some(mapped) => mapped,
             None => {
-                let buffer = buffer_named(names, arg.handle)?;
+                let buffer = match arg.offset {
+                    Some(_) => names.handle(arg.handle)?,
+                    None => buffer_named(names, arg.handle)?,
+                };
                 who.with_space(|space| space.map(&buffer))?
             }
         };
@@ -292,7 +329,7 @@ impl Invoke {
                 payload.copy_to_user(range, self.args[index].ptr)?;
             }
         }
-        status_to_value(status)
+        Ok(status)
     }
 }
 
@@ -335,23 +372,7 @@ impl Drop for Parts<'_> {
     }
 }
 
-/// Offset in `buffer` of the `len` bytes at the user's address `ptr`.
-///
-/// # Errors
-///
-/// - [`EFAULT`]: no buffer is mapped there.
-/// - [`EINVAL`]: another is, or the bytes reach past the end of this one.
-pub(crate) fn offset_in(buffer: &Buffer, ptr: u64, len: u64) -> Result<u64> {
-    let offset = buffer.vma_offset(usize::try_from(ptr).map_err(|_| EFAULT)?)? as u64;
-    let end = offset.checked_add(len).ok_or(EINVAL)?;
-
-    if end > buffer.size() as u64 {
-        return Err(EINVAL);
-    }
-    Ok(offset)
-}
-
-/// Makes a call and waits for its result.
+/// Makes a call and waits for its result, which is the DSP's status.
 ///
 /// A call is sent once: a thread that was interrupted and comes back with the same call waits for
 /// the one that it has sent.

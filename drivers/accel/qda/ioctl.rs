@@ -7,7 +7,12 @@ use crate::{
     file::{
         lookup,
         DrmFile,
+        FileNames,
         QdaFile, //
+    },
+    invoke::{
+        invoke,
+        Invoke, //
     },
     kind::{
         Kind,
@@ -76,6 +81,18 @@ impl QdaFile {
         let starting = session.start(&kind)?;
         session.set_polls(polls)?;
         args.status = session.started(starting)?;
+        Ok(0)
+    }
+
+    /// `DRM_QDA_CALL`.
+    pub(crate) fn call(
+        dev: &QdaDevice<Ioctl>,
+        args: &mut uapi::drm_qda_call,
+        file: &DrmFile,
+    ) -> Result<i32> {
+        let call = Invoke::read_call(args)?;
+
+        args.status = invoke(Self::session(file), call, &FileNames { dev, file })?;
         Ok(0)
     }
 }

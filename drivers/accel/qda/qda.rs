@@ -9,7 +9,8 @@
 //! a
 //!   client does.
 //! - [`call`], [`payload`]: outstanding calls and the memory that they own.
-//! - [`gem`], [`imports`], [`space`], [`held`]: buffers, and where a DSP process has them.
+//! - [`gem`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call them, and
+//!   where a DSP process has them.
 //! - [`bank`]: context banks and their leases.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`], [`domain`]: pure code.
@@ -31,6 +32,7 @@ mod kernel_call;
 mod kind;
 mod layout;
 mod map;
+mod names;
 mod numbers;
 mod payload;
 mod process;

@@ -577,6 +577,66 @@ struct drm_qda_session_create {
 	__u32 pad;
 };
 
+/*
+ * DRM_QDA_CALL
+ */
+
+/**
+ * struct drm_qda_call_arg - one argument of DRM_QDA_CALL
+ *
+ * With @handle 0 a buffer argument is inline: its bytes are copied to or from @address. Otherwise
+ * it is @length bytes at @offset of a GEM buffer, which the DSP accesses in place; the caller need
+ * not have the buffer mapped. A handle argument hands the GEM buffer @handle to the DSP under that
+ * number, as with &struct drm_qda_invoke_arg.
+ */
+struct drm_qda_call_arg {
+	/** @address: address of an inline argument in the caller; else 0. */
+	__u64 address;
+	/** @offset: where the argument begins in its buffer, in bytes; 0 for an inline one. */
+	__u64 offset;
+	/** @length: bytes. */
+	__u64 length;
+	/** @handle: GEM handle; 0: inline. */
+	__u32 handle;
+	/** @flags: must be 0. */
+	__u32 flags;
+};
+
+/**
+ * struct drm_qda_call - call a function on the DSP and wait for its result
+ *
+ * It does what DRM_QDA_INVOKE does, with buffers named by handle and offset alone, and with the
+ * DSP's status apart from what the kernel has to say: if the ioctl returns 0 the DSP has answered,
+ * @status is its answer, any 32-bit number, and the out-buffers are copied back.
+ *
+ * Arguments may grow in later versions of this interface. @arg_size is the size that the caller
+ * knows; what a kernel does not know of them must be 0.
+ *
+ * Errors: as DRM_QDA_INVOKE, but never EREMOTEIO, and
+ *
+ * * EINVAL: @flags, @status or a field of an argument that must be 0 is not; @arg_count is not the
+ *   number of arguments that @scalars has; @arg_size is below the size of
+ *   &struct drm_qda_call_arg; or an argument reaches past the end of its buffer.
+ * * E2BIG: also if @arg_size is above a page, or an argument has something that this kernel does
+ *   not know.
+ */
+struct drm_qda_call {
+	/** @handle: in: remote handle. */
+	__u32 handle;
+	/** @scalars: in: method and argument counts, see QDA_SCALARS(). */
+	__u32 scalars;
+	/** @args: in: address of an array of &struct drm_qda_call_arg. */
+	__u64 args;
+	/** @arg_count: in: entries of the array. */
+	__u32 arg_count;
+	/** @arg_size: in: bytes from one entry to the next. */
+	__u32 arg_size;
+	/** @flags: must be 0. */
+	__u32 flags;
+	/** @status: in: 0; out: the DSP's status. */
+	__s32 status;
+};
+
 #define DRM_QDA_QUERY			0x00
 #define DRM_QDA_GEM_CREATE		0x01
 #define DRM_QDA_GEM_MMAP_OFFSET		0x02
@@ -587,6 +647,7 @@ struct drm_qda_session_create {
 #define DRM_QDA_INVOKE			0x07
 #define DRM_QDA_GET_PARAM		0x08
 #define DRM_QDA_SESSION_CREATE		0x09
+#define DRM_QDA_CALL			0x0a
 
 /* Note: this is an enum so that it can be resolved by Rust bindgen. */
 enum {
@@ -609,6 +670,8 @@ enum {
 						   struct drm_qda_get_param),
 	DRM_IOCTL_QDA_SESSION_CREATE	= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_SESSION_CREATE,
 						   struct drm_qda_session_create),
+	DRM_IOCTL_QDA_CALL		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_CALL,
+						   struct drm_qda_call),
 };
 
 #if defined(__cplusplus)

@@ -218,6 +218,23 @@ int qda_invoke(int fd, __u32 handle, __u32 sc, const struct drm_qda_invoke_arg *
 	return qda_ioctl(fd, DRM_IOCTL_QDA_INVOKE, &call);
 }
 
+int qda_call(int fd, __u32 handle, __u32 scalars, const struct drm_qda_call_arg *args,
+	     __s32 *status)
+{
+	struct drm_qda_call call = {
+		.handle = handle,
+		.scalars = scalars,
+		.args = (uintptr_t)args,
+		.arg_count = (scalars >> 16 & 0xff) + (scalars >> 8 & 0xff) +
+			     (scalars >> 4 & 0xf) + (scalars & 0xf),
+		.arg_size = sizeof(*args),
+	};
+	int ret = qda_ioctl(fd, DRM_IOCTL_QDA_CALL, &call);
+
+	*status = call.status;
+	return ret;
+}
+
 int qda_remote_open(int fd, const char *name, __u32 *handle)
 {
 	__u32 in[2] = { strlen(name) + 1, 256 };

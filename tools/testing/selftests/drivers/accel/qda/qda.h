@@ -138,6 +138,16 @@ struct drm_qda_invoke_arg qda_ref(const struct qda_buf *buf, size_t offset, size
 int qda_invoke(int fd, __u32 handle, __u32 sc, const struct drm_qda_invoke_arg *args);
 
 /**
+ * qda_call() - call @handle by DRM_QDA_CALL with scalars @scalars
+ * @args: as many as they say
+ * @status: what the DSP answers
+ *
+ * Return: 0 or -errno.
+ */
+int qda_call(int fd, __u32 handle, __u32 scalars, const struct drm_qda_call_arg *args,
+	     __s32 *status);
+
+/**
  * qda_remote_open() - open a module on the DSP by name
  * @handle: its remote handle
  *

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
@@ -304,6 +305,81 @@ TEST_F(lifetime, closed_with_a_thread_waiting)
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 8"));
 	EXPECT_EQ(8, simdsp_call_join(&call));
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
+}
+
+/* Makes a process and ends it by close(). Tells its bank, and how long that took. */
+static int closer(struct child *parent, void *arg)
+{
+	long long start;
+	int fd = qda_open_process("cdsp");
+
+	child_tell(parent, fd < 0 ? fd : (int)qda_fdinfo(fd, "qda-bank"));
+	if (arg)
+		return child_hear(parent, 60000);
+	start = qda_now_ms();
+	close(fd);
+	child_tell(parent, qda_now_ms() - start);
+	return 0;
+}
+
+TEST_F_TIMEOUT(lifetime, process_that_never_ends, 90)
+{
+	/*
+	 * The DSP never says that it ended two processes: close() waits, but not for ever, and a
+	 * program that dies not at all. Their banks stay out of use until the DSP comes up anew.
+	 */
+	static const char no_release[] =
+		"{\"rules\":[{\"handle\":1,\"method\":1,\"actions\":[\"drop\"]}]}";
+	int banks = qda_banks("cdsp"), stuck[2], fds[16];
+	struct child children[2];
+	char reply[SIMDSP_LINE];
+	long long start;
+	__u32 in = 5, out = 0;
+
+	ASSERT_LE(3, banks);
+	ASSERT_GE(16, banks);
+	ASSERT_EQ(0, simdsp_cmd(NULL, "script %s", no_release));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, child_start(&children[i], closer, (void *)(long)i));
+		stuck[i] = child_hear(&children[i], 10000);
+		ASSERT_LT(0, stuck[i]);
+	}
+	start = qda_now_ms();
+	kill(children[1].pid, SIGKILL);
+	EXPECT_LT(0, child_wait(&children[1], 5000));
+	EXPECT_GT(3000, qda_now_ms() - start);
+	EXPECT_GE(13000, child_hear(&children[0], 20000));
+	EXPECT_EQ(0, child_wait(&children[0], 5000));
+
+	/* The DSP can't reach anything by them, and the other clients go on. */
+	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, simdsp_cmd(reply, "mappings cdsp %d", stuck[i]));
+		EXPECT_EQ(0, atoi(reply));
+	}
+	EXPECT_EQ(0, simdsp_echo(self->fd, self->handle, &in, &out, 4));
+	EXPECT_EQ(in, out);
+	for (int i = 0; i < banks - 3; i++) {
+		fds[i] = qda_open_process("cdsp");
+		ASSERT_LE(0, fds[i]);
+		EXPECT_NE(stuck[0], qda_fdinfo(fds[i], "qda-bank"));
+		EXPECT_NE(stuck[1], qda_fdinfo(fds[i], "qda-bank"));
+	}
+	ASSERT_EQ(0, child_start(&children[0], closer, NULL));
+	EXPECT_EQ(-EBUSY, child_hear(&children[0], 20000));
+	EXPECT_EQ(0, child_wait(&children[0], 5000));
+	for (int i = 0; i < banks - 3; i++)
+		close(fds[i]);
+	close(self->fd);
+
+	ASSERT_EQ(0, qda_rebind("cdsp"));
+	for (int i = 0; i < banks; i++) {
+		fds[i] = qda_open_process("cdsp");
+		ASSERT_LE(0, fds[i]);
+	}
+	for (int i = 1; i < banks; i++)
+		close(fds[i]);
+	self->fd = fds[0];
 }
 
 TEST_F(lifetime, shared_file_survives_a_killed_caller)

@@ -144,6 +144,8 @@ TEST_F_TIMEOUT(unbind, with_open_files, 60)
 	struct qda_buf buf;
 	__u32 handle, other;
 	int fd, idle, again, ret;
+	__u64 banks;
+	__s32 status;
 
 	idle = qda_open("cdsp");
 	fd = qda_open_process("cdsp");
@@ -177,6 +179,10 @@ TEST_F_TIMEOUT(unbind, with_open_files, 60)
 	EXPECT_EQ(-ENODEV, qda_ioctl(fd, DRM_IOCTL_QDA_GEM_CREATE, &create));
 	EXPECT_EQ(-ENODEV, simdsp_open(fd, &other));
 	EXPECT_EQ(-ENODEV, qda_create(idle));
+	EXPECT_EQ(-ENODEV, qda_session_kind(idle, QDA_SESSION_ROOT));
+	EXPECT_EQ(-ENODEV, qda_param(idle, QDA_PARAM_BANKS, 0, &banks));
+	EXPECT_EQ(-ENODEV, qda_param(idle, QDA_PARAM_DSP_ATTRIBUTE, 6, &banks));
+	EXPECT_EQ(-ENODEV, qda_call(fd, handle, 0, NULL, &status));
 	EXPECT_EQ(-ENODEV, qda_ioctl(idle, DRM_IO(DRM_COMMAND_END - 1), NULL));
 	/* Memory is the program's as long as it is mapped. */
 	memset(buf.map, 0x33, buf.size);
