@@ -69,6 +69,26 @@ fn places(layout: &Layout, args: &[Arg]) -> Vec<(usize, Range<usize>)> {
     layout.inline(args).collect()
 }
 
+/// A buffer that is passed by number, with a part of it.
+fn handle() -> impl Strategy<Value = Arg> {
+    let size = 1u64..1 << 16;
+    let number = any::<i32>();
+
+    (number, 1u64..0xe_0000, size, any::<u32>(), any::<u32>()).prop_map(
+        |(number, page, pages, a, b)| {
+            let size = pages * PAGE;
+            let offset = u64::from(a) % size;
+            Arg::Handle {
+                number,
+                offset: offset as u32,
+                len: (u64::from(b) % (size - offset + 1)) as u32,
+                address: page * PAGE,
+                size,
+            }
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn inline_arguments_overlap_neither_each_other_nor_the_tables(args in args()) {
@@ -126,6 +146,7 @@ proptest! {
                 }
                 Arg::Inline { len } => (base + inline.next().unwrap().1.start as u64, len as u64),
                 Arg::Buffer { address, len, .. } => (address, len),
+                Arg::Handle { .. } => unreachable!("handles have a test of their own"),
             };
 
             prop_assert_eq!(entry.pages, 1);
@@ -133,6 +154,32 @@ proptest! {
             prop_assert_eq!(entry.address(position), address);
             prop_assert_eq!(entry.bank(position), u64::from(number));
             prop_assert_eq!(entry.page_address % PAGE, 0);
+        }
+    }
+
+    #[test]
+    fn handles_have_their_number_and_all_of_their_buffer(
+        buffers in args(), handles in prop::collection::vec(handle(), 1..=30),
+        base in base(), bank in bank(),
+    ) {
+        let (number, position) = bank;
+        let args: Vec<Arg> = buffers.iter().chain(&handles).copied().collect();
+        let (_, memory) = encoded(&args, base, bank);
+        let entries = decode::entries(&memory, args.len());
+
+        for (arg, entry) in args.iter().zip(entries).skip(buffers.len()) {
+            let Arg::Handle { number: of_buffer, offset, len, address, size } = *arg else {
+                unreachable!();
+            };
+            // {s32 number, u32 offset, u32 length, u32 0}
+            prop_assert_eq!(entry.pv as i32, of_buffer);
+            prop_assert_eq!((entry.pv >> 32) as u32, offset);
+            prop_assert_eq!(entry.len, u64::from(len));
+            prop_assert_eq!(entry.pages, u32::from(len != 0));
+            if len != 0 {
+                prop_assert_eq!(entry.page_address, u64::from(number) << position | address);
+                prop_assert_eq!(entry.page_size, size);
+            }
         }
     }
 

@@ -9,6 +9,8 @@
 //! - `proto_props`: messages, scalars, contexts, replies.
 //! - `layout_props`: where the DSP finds the arguments of a call, by the independent decoder of
 //!   `decode`.
+//! - `slots_props`: who gets which slot of which bank, and that nobody shares with a stranger.
+//! - `numbers_props`: the numbers of buffers beside a simple model of them.
 //! - `state_props`: the states of a session beside a simple model of them.
 //! - `table_props`: the call table beside a simple model of it.
 //!
@@ -17,8 +19,12 @@
 
 #[path = "../../../../drivers/accel/qda/layout.rs"]
 pub mod layout;
+#[path = "../../../../drivers/accel/qda/numbers.rs"]
+pub mod numbers;
 #[path = "../../../../drivers/accel/qda/proto.rs"]
 pub mod proto;
+#[path = "../../../../drivers/accel/qda/slots.rs"]
+pub mod slots;
 #[path = "../../../../drivers/accel/qda/state.rs"]
 pub mod state;
 #[path = "../../../../drivers/accel/qda/table.rs"]
@@ -26,6 +32,8 @@ pub mod table;
 
 mod decode;
 mod layout_props;
+mod numbers_props;
 mod proto_props;
+mod slots_props;
 mod state_props;
 mod table_props;

@@ -24,7 +24,29 @@ pub mod flags {
 #[derive(Debug, Default)]
 pub struct KVec<T>(Vec<T>);
 
+/// An index that is out of bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoveError;
+
 impl<T> KVec<T> {
+    /// An empty vector.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Removes element `index`, keeping the order of the others.
+    ///
+    /// # Errors
+    ///
+    /// [`RemoveError`] if there is no such element.
+    pub fn remove(&mut self, index: usize) -> Result<T, RemoveError> {
+        if index < self.0.len() {
+            Ok(self.0.remove(index))
+        } else {
+            Err(RemoveError)
+        }
+    }
+
     /// A vector with room for `capacity` elements.
     ///
     /// # Errors
