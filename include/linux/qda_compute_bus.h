@@ -14,6 +14,8 @@ extern const struct bus_type qda_compute_bus_type;
 struct device *qda_compute_bank_create(struct device *parent,
 				       struct fwnode_handle *fwnode,
 				       const char *name, u64 dma_mask);
+int qda_compute_bank_assign_region(struct device *dev,
+				   struct fwnode_handle *fwnode);
 void qda_compute_bank_destroy(struct device *dev);
 void qda_compute_bank_flush_iotlb(struct device *dev);
 bool qda_compute_bank_is_translated(struct device *dev);

@@ -12,7 +12,10 @@ use crate::{
         Device, //
     },
     dma::DmaMask,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     prelude::*, //
 };
 use core::ptr::NonNull;
@@ -53,7 +56,7 @@ use core::ptr::NonNull;
 ///
 ///         let sid = child.property_read::<u32>(c"reg").required_by(dsp)?;
 ///         let name = CString::try_from_fmt(fmt!("{}:bank@{sid}", dsp.name()))?;
-///         let bank = Bank::new(dsp, &child, &name, DmaMask::new::<32>())?;
+///         let bank = Bank::new(Some(dsp), &child, &name, DmaMask::new::<32>())?;
 ///
 ///         banks.push(Arc::new(bank, GFP_KERNEL)?, GFP_KERNEL)?;
 ///     }
@@ -76,6 +79,9 @@ unsafe impl Sync for Bank {}
 impl Bank {
     /// Makes a device for the bank that `node` describes, below `parent`, the DSP's device.
     ///
+    /// Without `parent` it is no bank in the device tree, but stands for a DSP's memory, and may
+    /// outlive the DSP's device; `node` is the DSP's then.
+    ///
     /// `name` must be unique among all banks, not only those of this DSP. `mask` is what the DSP
     /// can address through this bank.
     ///
@@ -90,11 +96,16 @@ impl Bank {
     /// - [`EEXIST`] if there is a bank with this name.
     /// - [`EIO`] if `mask` is too narrow for the platform.
     /// - [`ENOMEM`] if there is no memory.
-    pub fn new(parent: &Device<Bound>, node: &FwNode, name: &CStr, mask: DmaMask) -> Result<Self> {
+    pub fn new(
+        parent: Option<&Device<Bound>>,
+        node: &FwNode,
+        name: &CStr,
+        mask: DmaMask,
+    ) -> Result<Self> {
         // SAFETY: All pointers are valid, and the function takes its own references.
         let dev = from_err_ptr(unsafe {
             bindings::qda_compute_bank_create(
-                parent.as_raw(),
+                parent.map_or(core::ptr::null_mut(), |parent| parent.as_raw()),
                 node.as_raw(),
                 name.as_char_ptr(),
                 mask.value(),
@@ -103,6 +114,21 @@ impl Bank {
 
         // INVARIANT: The device has just been made, for us, and is bound.
         NonNull::new(dev).map(Self).ok_or(ENODEV)
+    }
+
+    /// Has memory that is allocated for the bank come from the region that `node` reserves first.
+    ///
+    /// To be called before any is allocated.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENODEV`] if `node` reserves none.
+    /// - [`EINVAL`] if the DMA API can't allocate from it.
+    pub fn assign_region(&self, node: &FwNode) -> Result {
+        // SAFETY: By the type invariant the pointer is that of a bank, and `node` is valid.
+        to_result(unsafe {
+            bindings::qda_compute_bank_assign_region(self.0.as_ptr(), node.as_raw())
+        })
     }
 
     /// Makes the IOMMU forget translations that are not in its page tables any more.

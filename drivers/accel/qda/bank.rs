@@ -40,7 +40,8 @@ use kernel::{
         aref::ARef,
         atomic::{
             Atomic,
-            Full, //
+            Full,
+            Relaxed, //
         },
         Arc,
         CondVar,
@@ -129,6 +130,7 @@ impl Stream {
 /// What [`Pool::new`] has made so far.
 struct Maker<'a> {
     parent: &'a device::Device<Bound>,
+    node: &'a FwNode,
     dsp: &'a CStr,
     soc: &'a SocData,
     /// Address spaces, with the streams that lead to them.
@@ -160,8 +162,12 @@ impl Maker<'_> {
         }
 
         let name = CString::try_from_fmt(fmt!("{}-{}", self.dsp, number))?;
-        let mask = DmaMask::try_new(self.soc.dma_bits(Domain::of(self.dsp.to_bytes())?))?;
-        let space = AddressSpace::new(self.parent, node, &name, mask)?;
+        let domain = Domain::of(self.dsp.to_bytes())?;
+        let mask = DmaMask::try_new(self.soc.dma_bits(domain))?;
+        let space = AddressSpace::new(Some(self.parent), node, &name, mask)?;
+        if !space.is_translated() && domain.has_pool() {
+            assign_region(&space, self.node)?;
+        }
         self.spaces
             .push((Arc::new(space, GFP_KERNEL)?, streams), GFP_KERNEL)?;
         Ok(self.spaces.len() - 1)
@@ -198,6 +204,55 @@ impl Maker<'_> {
     }
 }
 
+/// Has memory for `space` come from the region that `node`, the DSP's, reserves. Returns whether
+/// there is one.
+///
+/// # Errors
+///
+/// As [`AddressSpace::assign_region`], but for a region that there is not.
+fn assign_region(space: &AddressSpace, node: &FwNode) -> Result<bool> {
+    match space.assign_region(node) {
+        Ok(()) => Ok(true),
+        Err(ENODEV) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Memory for banks that are not behind an IOMMU. It outlives the banks, since buffers do.
+pub(crate) struct Region {
+    /// What memory is allocated for.
+    pub(crate) space: Arc<AddressSpace>,
+    /// Whether the memory has `struct page`s.
+    pub(crate) has_pages: bool,
+}
+
+impl Region {
+    /// The memory of the DSP called `dsp`, whose node is `node`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever making its device reports.
+    pub(crate) fn new(node: &FwNode, dsp: &CStr, soc: &SocData) -> Result<Self> {
+        // One may be left from before a restart, for buffers that are still there.
+        static COUNT: Atomic<u64> = Atomic::new(0);
+
+        let domain = Domain::of(dsp.to_bytes())?;
+        let count = COUNT.fetch_add(1, Relaxed);
+        let name = CString::try_from_fmt(fmt!("{}-memory-{}", dsp, count))?;
+        let mask = DmaMask::try_new(soc.dma_bits(domain))?;
+        let space = AddressSpace::new(None, node, &name, mask)?;
+
+        let reserved = domain.has_pool() && assign_region(&space, node)?;
+        let no_map = node
+            .property_get_reference_args(c"memory-region", NArgs::N(0), 0)
+            .is_ok_and(|args| args.fwnode().is_some_and(|n| n.property_read_bool(c"no-map")));
+        Ok(Self {
+            space: Arc::new(space, GFP_KERNEL)?,
+            has_pages: !(reserved && no_map),
+        })
+    }
+}
+
 struct Inner {
     /// The bank of each slot.
     banks: KVec<Arc<Bank>>,
@@ -213,6 +268,7 @@ pub(crate) struct Pool {
     changed: CondVar,
     coherent: bool,
     translated: bool,
+    reach: u64,
 }
 
 impl Pool {
@@ -232,6 +288,7 @@ impl Pool {
     ) -> Result<Arc<Self>> {
         let mut maker = Maker {
             parent,
+            node,
             dsp,
             soc,
             spaces: KVec::new(),
@@ -257,6 +314,7 @@ impl Pool {
             return Err(ENODEV);
         }
 
+        let bits = soc.dma_bits(Domain::of(dsp.to_bytes())?);
         let Maker { banks, slots, .. } = maker;
         let coherent = banks.iter().all(|bank| bank.space.is_coherent());
         let translated = banks.iter().all(|bank| bank.space.is_translated());
@@ -266,6 +324,7 @@ impl Pool {
                 changed <- new_condvar!(),
                 coherent,
                 translated,
+                reach: 1 << bits,
             }),
             GFP_KERNEL,
         )
@@ -341,6 +400,11 @@ impl Pool {
         self.translated
     }
 
+    /// How many bytes a bank can address.
+    pub(crate) fn reach(&self) -> u64 {
+        self.reach
+    }
+
     /// How many slots there are, and so clients at a time; none once the channel is gone.
     pub(crate) fn len(&self) -> usize {
         self.inner.lock().banks.len()
@@ -357,7 +421,7 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let ending = self.ending.load(kernel::sync::atomic::Relaxed);
+        let ending = self.ending.load(Relaxed);
         let client = self
             .pool
             .inner

@@ -6,7 +6,8 @@ use crate::{
     attributes::Attributes,
     bank::{
         Lease,
-        Pool, //
+        Pool,
+        Region, //
     },
     call::Calls,
     domain::Domain,
@@ -73,6 +74,8 @@ pub(crate) struct Channel {
     pub(crate) transport: KBox<dyn Transport>,
     /// Context banks.
     pub(crate) banks: Arc<Pool>,
+    /// Contiguous memory, if a bank needs it.
+    pub(crate) region: Option<Region>,
     /// Buffer numbers that the DSP gave back without having got them.
     pub(crate) unknown_releases: Arc<Atomic<u64>>,
     #[pin]
@@ -90,6 +93,7 @@ impl Channel {
         calls: Arc<Calls<Payload>>,
         transport: KBox<dyn Transport>,
         banks: Arc<Pool>,
+        region: Option<Region>,
         heap: Arc<Heap>,
     ) -> Result<Arc<Self>> {
         let unknown_releases = Arc::new(Atomic::new(0), GFP_KERNEL)?;
@@ -102,6 +106,7 @@ impl Channel {
                 calls,
                 transport,
                 banks,
+                region,
                 unknown_releases,
                 registry <- new_mutex!(Registry {
                     last_id: 0,

@@ -20,6 +20,7 @@
 #include <linux/mm.h>
 #include <linux/of.h>
 #include <linux/of_device.h>
+#include <linux/of_reserved_mem.h>
 #include <linux/property.h>
 #include <linux/qda_compute_bus.h>
 #include <linux/slab.h>
@@ -31,6 +32,7 @@
  * @dma_mask: DMA mask of @dev, which the platform may narrow
  * @wanted_mask: what the DSP can address
  * @error: why the driver did not bind
+ * @has_region: whether a reserved region of memory is assigned to @dev
  */
 struct qda_compute_bank {
 	struct device dev;
@@ -38,6 +40,7 @@ struct qda_compute_bank {
 	u64 dma_mask;
 	u64 wanted_mask;
 	int error;
+	bool has_region;
 };
 
 #define to_bank(d) container_of_const(d, struct qda_compute_bank, dev)
@@ -119,7 +122,8 @@ static void qda_compute_bank_release(struct device *dev)
 
 /**
  * qda_compute_bank_create() - make a context bank
- * @parent: the DSP, of which the bank holds a reference
+ * @parent: the DSP, of which the bank holds a reference; NULL for a bank that
+ *	    is to outlive it
  * @fwnode: node of the bank
  * @name: name of the device, unique among all banks
  * @dma_mask: addresses that the DSP can use
@@ -146,7 +150,7 @@ struct device *qda_compute_bank_create(struct device *parent,
 	dev = bus_find_device_by_name(&qda_compute_bus_type, NULL, name);
 	if (dev) {
 		put_device(dev);
-		dev_err(parent, "context bank %s is still there\n", name);
+		pr_err("qda: context bank %s is still there\n", name);
 		return ERR_PTR(-EEXIST);
 	}
 
@@ -166,6 +170,9 @@ struct device *qda_compute_bank_create(struct device *parent,
 	dev->dma_mask = &bank->dma_mask;
 	dev->dma_parms = &bank->dma_parms;
 	device_set_node(dev, fwnode_handle_get(fwnode));
+	/* The node may be that of the DSP, for memory of its own. */
+	if (!parent)
+		dev_set_of_node_reused(dev);
 	device_set_pm_not_required(dev);
 
 	ret = dev_set_name(dev, "%s", name);
@@ -188,11 +195,36 @@ struct device *qda_compute_bank_create(struct device *parent,
 EXPORT_SYMBOL_GPL(qda_compute_bank_create);
 
 /**
+ * qda_compute_bank_assign_region() - have memory come from a reserved region
+ * @dev: the bank, for which no memory has been allocated yet
+ * @fwnode: node whose first "memory-region" it is
+ *
+ * Return: 0, or a negative errno: -ENODEV where there is no region, -EINVAL
+ * where it is not one of the kinds that the DMA API can allocate from.
+ */
+int qda_compute_bank_assign_region(struct device *dev,
+				   struct fwnode_handle *fwnode)
+{
+	int ret;
+
+	if (!is_of_node(fwnode))
+		return -EINVAL;
+
+	ret = of_reserved_mem_device_init_by_idx(dev, to_of_node(fwnode), 0);
+	if (!ret)
+		to_bank(dev)->has_region = true;
+	return ret;
+}
+EXPORT_SYMBOL_GPL(qda_compute_bank_assign_region);
+
+/**
  * qda_compute_bank_destroy() - unbind and remove a context bank
  * @dev: the bank, for which nothing may be mapped any more
  */
 void qda_compute_bank_destroy(struct device *dev)
 {
+	if (to_bank(dev)->has_region)
+		of_reserved_mem_device_release(dev);
 	device_del(dev);
 	put_device(dev);
 }

@@ -3,7 +3,10 @@
 //! Binding to a DSP's channel, and the accel device that comes of it.
 
 use crate::{
-    bank::Pool,
+    bank::{
+        Pool,
+        Region, //
+    },
     call::Calls,
     channel::{
         Channel,
@@ -93,6 +96,11 @@ impl rpmsg::Driver for QdaRpmsgDriver {
         let assigned = reserved.assign(Scm)?;
 
         let banks = Pool::new(dev, node, &name, soc)?;
+        let region = if banks.is_translated() {
+            None
+        } else {
+            Some(Region::new(node, &name, soc)?)
+        };
         let calls = Calls::new(&name)?;
         let receiver = Arc::new(Receiver(calls.clone()), GFP_KERNEL)?;
         let transport = KBox::new(Rpmsg::open(rpdev, receiver)?, GFP_KERNEL)?;
@@ -102,7 +110,9 @@ impl rpmsg::Driver for QdaRpmsgDriver {
             non_secure: node.property_read_bool(c"qcom,non-secure-domain"),
             polls: soc.polls(),
         };
-        let owner = Owner(Channel::new(traits, calls, transport, banks, heap)?);
+        let owner = Owner(Channel::new(
+            traits, calls, transport, banks, region, heap,
+        )?);
 
         let channel = owner.0.clone();
         let drm = drm::UnregisteredDevice::<QdaDriver>::new(rpdev, Ok(DeviceData { channel }))?;
@@ -157,5 +167,7 @@ impl drm::Driver for QdaDriver {
         (QDA_GET_PARAM, drm_qda_get_param, 0, unguarded QdaFile::get_param),
         (QDA_SESSION_CREATE, drm_qda_session_create, 0, unguarded QdaFile::session_create),
         (QDA_CALL, drm_qda_call, 0, unguarded QdaFile::call),
+        (QDA_BUFFER_CREATE, drm_qda_buffer_create, 0, QdaFile::buffer_create),
+        (QDA_BUFFER_SYNC, drm_qda_buffer_sync, 0, unguarded QdaFile::buffer_sync),
     }
 }

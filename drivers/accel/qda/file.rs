@@ -3,12 +3,13 @@
 //! The accel front end: open files and their ioctls.
 
 use crate::{
+    backend,
     driver::{
         QdaDevice,
         QdaDriver, //
     },
     gem::{
-        self,
+        Account,
         Buffer, //
     },
     imports::Imports,
@@ -48,6 +49,7 @@ pub(crate) struct QdaFile {
     session: Session,
     #[pin]
     imports: Imports,
+    account: Account,
 }
 
 /// An open file, with what the DRM core keeps of it.
@@ -63,6 +65,7 @@ impl drm::file::DriverFile for QdaFile {
             try_pin_init!(Self {
                 session <- Session::new(channel),
                 imports <- Imports::new(),
+                account: Account::new()?,
             }),
             GFP_KERNEL,
         )
@@ -72,6 +75,10 @@ impl drm::file::DriverFile for QdaFile {
         let session = &self.get_ref().session;
 
         printer.print(fmt!("qda-dsp:\t{}\n", &*session.channel().name));
+        printer.print(fmt!(
+            "qda-buffers:\t{} KiB\n",
+            self.get_ref().account.bytes() / 1024
+        ));
         printer.print(fmt!("qda-pd-exits:\t{}\n", session.channel().calls.exits()));
         if let Ok((client_id, bank)) = session.identity() {
             printer.print(fmt!("qda-client:\t{}\n", client_id));
@@ -199,6 +206,46 @@ impl QdaFile {
         Ok(0)
     }
 
+    /// Allocates a buffer, on the account of `file`. Returns it, and the flag of its backend.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`] if the file has too much, else as [`backend::allocate`].
+    fn allocate(
+        dev: &QdaDevice,
+        size: u64,
+        flags: u32,
+        file: &DrmFile,
+    ) -> Result<(ARef<Buffer>, u32)> {
+        let account = &file.inner().get_ref().account;
+        let limit = dev.channel.banks.reach();
+
+        // What can't be paid for is not allocated; what is larger than allowed is not counted.
+        let charge = account.charge(size.min(limit + 1), limit);
+        let (buffer, flag) = match charge {
+            Ok(charge) => {
+                let (buffer, flag) = backend::allocate(dev, size, flags)?;
+                *buffer.charge.lock() = Some(charge);
+                (buffer, flag)
+            }
+            // An argument that is no good is reported first.
+            Err(error) => return Err(backend::check(size, flags).err().unwrap_or(error)),
+        };
+        Ok((buffer, flag))
+    }
+
+    /// As [`QdaFile::allocate`], with a handle instead of the buffer.
+    pub(crate) fn create_buffer(
+        dev: &QdaDevice,
+        size: u64,
+        flags: u32,
+        file: &DrmFile,
+    ) -> Result<(u32, u32)> {
+        let (buffer, flag) = Self::allocate(dev, size, flags, file)?;
+
+        Ok((buffer.create_handle(file)?, flag))
+    }
+
     /// `DRM_QDA_GEM_CREATE`.
     pub(crate) fn gem_create(
         dev: &QdaDevice<Registered>,
@@ -206,7 +253,7 @@ impl QdaFile {
         args: &mut uapi::drm_qda_gem_create,
         file: &DrmFile,
     ) -> Result<u32> {
-        args.handle = gem::create(dev, args.size)?.create_handle(file)?;
+        (args.handle, _) = Self::create_buffer(dev, args.size, 0, file)?;
         Ok(0)
     }
 
@@ -295,7 +342,7 @@ impl QdaFile {
                     // The memory is to come from the kernel.
                     0 | u32::MAX if args.vaddrin != 0 => return Err(EINVAL),
                     0 | u32::MAX => map::Part {
-                        buffer: gem::create(dev, args.size)?,
+                        buffer: Self::allocate(dev, args.size, 0, file)?.0,
                         offset: 0,
                         len: args.size,
                     },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers: GEM objects that own their pages.
+//! Buffers: GEM objects that own their memory. Where it comes from is in [`crate::backend`].
 
 use crate::{
     driver::{
@@ -16,16 +16,67 @@ use kernel::{
         shmem, //
     },
     new_mutex,
-    page::page_align,
     prelude::*,
     sync::{
-        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
         Mutex, //
     }, //
 };
 
-/// Largest buffer, in bytes.
-const MAX_SIZE: u64 = kernel::uapi::QDA_MAX_BUFFER_SIZE as u64;
+/// How many bytes of buffers one client has.
+#[derive(Clone)]
+pub(crate) struct Account(Arc<Atomic<u64>>);
+
+impl Account {
+    /// An account of nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(Arc::new(Atomic::new(0), GFP_KERNEL)?))
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Adds `bytes`, unless that makes more than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`].
+    pub(crate) fn charge(&self, bytes: u64, limit: u64) -> Result<Charge> {
+        let before = self.0.fetch_add(bytes, Relaxed);
+        let charge = Charge {
+            account: self.clone(),
+            bytes,
+        };
+
+        // `bytes` is small enough for nothing to overflow.
+        if before + bytes > limit {
+            return Err(ENOSPC);
+        }
+        Ok(charge)
+    }
+}
+
+/// Bytes on an account, taken off when this is dropped.
+pub(crate) struct Charge {
+    account: Account,
+    bytes: u64,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
 
 /// Driver part of a buffer.
 #[pin_data]
@@ -33,12 +84,16 @@ pub(crate) struct BufferData {
     /// Where the DSPs have it.
     #[pin]
     pub(crate) mappings: Mutex<Mappings>,
+    /// Who pays for it, of those that allocated it by an ioctl.
+    #[pin]
+    pub(crate) charge: Mutex<Option<Charge>>,
 }
 
 impl BufferData {
     fn init() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             mappings <- new_mutex!(Mappings::new()),
+            charge <- new_mutex!(None),
         })
     }
 }
@@ -58,35 +113,33 @@ impl gem::DriverObject for BufferData {
         Self::init()
     }
 
+    fn begin_cpu_access(buffer: &Buffer) -> Result {
+        sync(buffer, true)
+    }
+
+    fn end_cpu_access(buffer: &Buffer) -> Result {
+        sync(buffer, false)
+    }
+
     fn close(buffer: &Buffer, file: &gem::DriverFile<Self>) {
         QdaFile::session(file).forget(buffer);
     }
 }
 
-/// Allocates a zero-filled buffer of at least `size` bytes.
+/// Begins or ends accesses of the CPU to a cached buffer that DSPs have mapped.
 ///
 /// # Errors
 ///
-/// - [`EINVAL`]: `size` is 0.
-/// - [`E2BIG`]: `size` is above the limit.
-/// - [`ENOMEM`].
-pub(crate) fn create(dev: &QdaDevice, size: u64) -> Result<ARef<Buffer>> {
-    if size == 0 {
-        return Err(EINVAL);
-    }
-    if size > MAX_SIZE {
-        return Err(E2BIG);
-    }
-    let size = page_align(size as usize).ok_or(E2BIG)?;
+/// What the exporter of an imported buffer reports.
+pub(crate) fn sync(buffer: &Buffer, begin: bool) -> Result {
+    let mappings = buffer.mappings.lock();
 
-    Buffer::new(
-        dev,
-        size,
-        shmem::ObjectConfig {
-            // A bank that does not snoop the CPU's caches must find everything in memory.
-            map_wc: !dev.channel.banks.is_coherent(),
-            ..shmem::ObjectConfig::default()
-        },
-        (),
-    )
+    for mapping in mappings.iter() {
+        if begin {
+            mapping.begin_cpu_access()?;
+        } else {
+            mapping.end_cpu_access()?;
+        }
+    }
+    Ok(())
 }

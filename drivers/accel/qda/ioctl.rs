@@ -14,6 +14,7 @@ use crate::{
         invoke,
         Invoke, //
     },
+    gem,
     kind::{
         Kind,
         Shell,
@@ -23,7 +24,10 @@ use crate::{
     process::MAX_OUTSTANDING, //
 };
 use kernel::{
-    drm::Ioctl,
+    drm::{
+        Ioctl,
+        Registered, //
+    },
     prelude::*,
     uapi, //
 };
@@ -93,6 +97,37 @@ impl QdaFile {
         let call = Invoke::read_call(args)?;
 
         args.status = invoke(Self::session(file), call, &FileNames { dev, file })?;
+        Ok(0)
+    }
+
+    /// `DRM_QDA_BUFFER_CREATE`.
+    pub(crate) fn buffer_create(
+        dev: &QdaDevice<Registered>,
+        _reg_data: &(),
+        args: &mut uapi::drm_qda_buffer_create,
+        file: &DrmFile,
+    ) -> Result<u32> {
+        if args.handle != 0 || args.pad != 0 {
+            return Err(EINVAL);
+        }
+
+        (args.handle, args.flags) = Self::create_buffer(dev, args.size, args.flags, file)?;
+        Ok(0)
+    }
+
+    /// `DRM_QDA_BUFFER_SYNC`.
+    pub(crate) fn buffer_sync(
+        _dev: &QdaDevice<Ioctl>,
+        args: &mut uapi::drm_qda_buffer_sync,
+        file: &DrmFile,
+    ) -> Result<i32> {
+        let way = args.flags & (uapi::QDA_SYNC_READ | uapi::QDA_SYNC_WRITE);
+        if way == 0 || args.flags & !(way | uapi::QDA_SYNC_END) != 0 {
+            return Err(EINVAL);
+        }
+
+        let buffer = lookup(file, args.handle)?;
+        gem::sync(&buffer, args.flags & uapi::QDA_SYNC_END == 0)?;
         Ok(0)
     }
 }

@@ -9,13 +9,15 @@
 //! a
 //!   client does.
 //! - [`call`], [`payload`]: outstanding calls and the memory that they own.
-//! - [`gem`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call them, and
+//! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call
+//! them, and
 //!   where a DSP process has them.
 //! - [`bank`]: context banks and their leases.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`], [`domain`]: pure code.
 
 mod attributes;
+mod backend;
 mod bank;
 mod call;
 mod channel;

@@ -85,9 +85,7 @@ pub(crate) struct Slots<K> {
 impl<K: PartialEq> Slots<K> {
     /// No slots.
     pub(crate) fn new() -> Self {
-        Self {
-            slots: KVec::new(),
-        }
+        Self { slots: KVec::new() }
     }
 
     /// Adds a slot in address space `space`; two with the same number are not isolated from each

@@ -92,6 +92,7 @@ struct drm_qda_query_legacy {
  *
  * * EINVAL: @size is 0.
  * * E2BIG: @size is above QDA_MAX_BUFFER_SIZE.
+ * * ENOSPC: the file has too much already, see &struct drm_qda_buffer_create.
  * * ENOMEM: out of memory.
  */
 struct drm_qda_gem_create {
@@ -637,6 +638,79 @@ struct drm_qda_call {
 	__s32 status;
 };
 
+/*
+ * DRM_QDA_BUFFER_CREATE and DRM_QDA_BUFFER_SYNC
+ */
+
+/** define QDA_BUFFER_WRITE_COMBINED - memory that the CPU does not cache. */
+#define QDA_BUFFER_WRITE_COMBINED	(1 << 0)
+/**
+ * define QDA_BUFFER_CACHED - memory that the CPU caches. Where the DSP does not see the caches of
+ * the CPU (its banks are not ``dma-coherent``), each access of the CPU must stand between two
+ * DRM_QDA_BUFFER_SYNC, or two DMA_BUF_IOCTL_SYNC.
+ */
+#define QDA_BUFFER_CACHED		(1 << 1)
+/**
+ * define QDA_BUFFER_POOL - contiguous memory, of the region that the device tree reserves for the
+ * DSP where it does. Only a DSP with banks that are not behind an IOMMU has it.
+ */
+#define QDA_BUFFER_POOL			(1 << 2)
+
+/**
+ * struct drm_qda_buffer_create - allocate a buffer of a certain kind
+ *
+ * It does what DRM_QDA_GEM_CREATE does, and lets the caller choose where the memory comes from.
+ * With
+ * @flags 0 the driver takes what is best for the DSP, as DRM_QDA_GEM_CREATE does.
+ *
+ * The buffers of one file can be as large together as the addresses of a bank: 4 GiB, or 16 GiB on
+ * CDSPs of Kaanapali and later. Their memory counts as that of the caller's memory cgroup.
+ *
+ * Errors:
+ *
+ * * EINVAL: @size is 0, @flags is not 0 or one QDA_BUFFER_*, or @handle or @pad is not 0.
+ * * E2BIG: @size is above QDA_MAX_BUFFER_SIZE.
+ * * ENOSPC: the file has too much already.
+ * * EOPNOTSUPP: the DSP has no memory of that kind.
+ * * ENOMEM: out of memory.
+ */
+struct drm_qda_buffer_create {
+	/** @size: in: size in bytes, rounded up to whole pages. */
+	__u64 size;
+	/** @flags: in: 0 or one QDA_BUFFER_*; out: the one that it is. */
+	__u32 flags;
+	/** @handle: in: 0; out: the GEM handle, never 0. */
+	__u32 handle;
+	/** @pad: must be 0. */
+	__u64 pad;
+};
+
+/** define QDA_SYNC_READ - the CPU reads. */
+#define QDA_SYNC_READ	(1 << 0)
+/** define QDA_SYNC_WRITE - the CPU writes. */
+#define QDA_SYNC_WRITE	(1 << 1)
+/** define QDA_SYNC_END - the accesses are over; without it they are about to begin. */
+#define QDA_SYNC_END	(1 << 2)
+
+/**
+ * struct drm_qda_buffer_sync - begin or end accesses of the CPU to a cached buffer
+ *
+ * Does nothing where nothing needs to be done: with coherent banks, and with memory that is not
+ * cached.
+ *
+ * Errors:
+ *
+ * * EINVAL: @flags has neither QDA_SYNC_READ nor QDA_SYNC_WRITE, or something unknown.
+ * * ENOENT: no such handle.
+ * * those of the exporter of an imported buffer.
+ */
+struct drm_qda_buffer_sync {
+	/** @handle: in: GEM handle. */
+	__u32 handle;
+	/** @flags: in: QDA_SYNC_*. */
+	__u32 flags;
+};
+
 #define DRM_QDA_QUERY			0x00
 #define DRM_QDA_GEM_CREATE		0x01
 #define DRM_QDA_GEM_MMAP_OFFSET		0x02
@@ -648,6 +722,8 @@ struct drm_qda_call {
 #define DRM_QDA_GET_PARAM		0x08
 #define DRM_QDA_SESSION_CREATE		0x09
 #define DRM_QDA_CALL			0x0a
+#define DRM_QDA_BUFFER_CREATE		0x0b
+#define DRM_QDA_BUFFER_SYNC		0x0c
 
 /* Note: this is an enum so that it can be resolved by Rust bindgen. */
 enum {
@@ -672,6 +748,10 @@ enum {
 						   struct drm_qda_session_create),
 	DRM_IOCTL_QDA_CALL		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_CALL,
 						   struct drm_qda_call),
+	DRM_IOCTL_QDA_BUFFER_CREATE	= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_BUFFER_CREATE,
+						   struct drm_qda_buffer_create),
+	DRM_IOCTL_QDA_BUFFER_SYNC	= DRM_IOW(DRM_COMMAND_BASE + DRM_QDA_BUFFER_SYNC,
+						  struct drm_qda_buffer_sync),
 };
 
 #if defined(__cplusplus)

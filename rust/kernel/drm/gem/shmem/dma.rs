@@ -12,7 +12,13 @@
 //! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
 //! [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
-use super::Object;
+use super::{
+    coherent::{
+        check_available,
+        Memory, //
+    },
+    Object, //
+};
 use crate::{
     bindings,
     device::{
@@ -51,8 +57,10 @@ const BIDIRECTIONAL: bindings::dma_data_direction = bindings::dma_data_direction
 /// `B` is what keeps the mapping device bound, typically the driver's representation of that
 /// device. It is released after the device's mapping is gone.
 ///
-/// A mapping does not synchronise: CPU accesses to the object while it is mapped must be coherent
-/// with the device by other means (coherent DMA, or a write-combined CPU mapping).
+/// A mapping does not synchronise by itself: CPU accesses to the object while it is mapped must be
+/// coherent with the device by other means (coherent DMA, or a write-combined CPU mapping), or be
+/// made between [`begin_cpu_access()`](Self::begin_cpu_access) and
+/// [`end_cpu_access()`](Self::end_cpu_access).
 ///
 /// Dropping a `DmaMapping` unmaps the object, which takes locks and may sleep. It must not be
 /// dropped in atomic context, and not while the device may still access the object.
@@ -122,7 +130,15 @@ impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
         // - `dev` borrows from the contents of `owner`, which are neither moved nor mutably
         //   borrowed before `owner` is dropped, i.e. `dev` is valid, and bound, until after the
         //   mapping has been dropped.
-        let mapping = unsafe { Mapping::new(obj.as_raw_shmem(), dev.as_raw(), obj.size()) }?;
+        // - The memory is that of the object.
+        let mapping = unsafe {
+            Mapping::new(
+                obj.as_raw_shmem(),
+                obj.memory.as_ref(),
+                dev.as_raw(),
+                obj.size(),
+            )
+        }?;
 
         // INVARIANT: `mapping` was just made from `obj` and `owner`.
         Ok(Self {
@@ -144,6 +160,20 @@ impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
         self.obj.size()
     }
 
+    /// Makes what the device has written visible to cached accesses of the CPU.
+    ///
+    /// Errors of the exporter of an imported object are returned.
+    pub fn begin_cpu_access(&self) -> Result {
+        self.mapping.sync((*self.owner).as_ref(), true)
+    }
+
+    /// Makes what the CPU has written to its caches visible to the device.
+    ///
+    /// Errors of the exporter of an imported object are returned.
+    pub fn end_cpu_access(&self) -> Result {
+        self.mapping.sync((*self.owner).as_ref(), false)
+    }
+
     /// Returns the mapped object.
     #[inline]
     pub fn object(&self) -> &Object<T> {
@@ -160,19 +190,25 @@ impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
 /// The part of a [`DmaMapping`] that does not depend on the type of the object.
 struct Mapping {
     address: DmaAddress,
-    _backing: Backing,
+    backing: Backing,
 }
 
 /// What was mapped; dropping it undoes the mapping.
 enum Backing {
     /// Pages of the object itself.
     Pages {
-        _mapped: MappedPages, //
+        mapped: MappedPages, //
     },
     /// The dma-buf that the object has been imported from.
     DmaBuf {
-        _mapped: MappedAttachment, //
+        mapped: MappedAttachment, //
     },
+    /// Pages of coherent memory.
+    CoherentPages {
+        _mapped: MappedTable, //
+    },
+    /// Coherent memory, where the device reaches it.
+    Direct,
 }
 
 // SAFETY: A mapping can be used and undone by any thread.
@@ -187,11 +223,12 @@ impl Mapping {
     /// # Safety
     ///
     /// - `shmem` must be a valid shmem GEM object of `size` bytes until after the returned value is
-    ///   dropped.
+    ///   dropped, and `memory` its memory, if that is not in shmem.
     /// - `dev` must be a valid and bound device until after the returned value is dropped.
     #[inline(never)]
     unsafe fn new(
         shmem: *mut bindings::drm_gem_shmem_object,
+        memory: Option<&Memory>,
         dev: *mut bindings::device,
         size: usize,
     ) -> Result<Self> {
@@ -199,6 +236,11 @@ impl Mapping {
         // SAFETY: `dev` is valid per the safety requirements. The mask is set up before any DMA.
         if unsafe { (*dev).dma_mask.is_null() } {
             return Err(EINVAL);
+        }
+
+        if let Some(memory) = memory {
+            // SAFETY: `dev` is valid and bound per the safety requirements.
+            return unsafe { Self::of_memory(memory, dev, size) };
         }
 
         // SAFETY: `shmem` is valid per the safety requirements. The field is set when the object is
@@ -212,7 +254,7 @@ impl Mapping {
 
                 (
                     contiguous_address(&mut mapped.table.table, size)?,
-                    Backing::Pages { _mapped: mapped },
+                    Backing::Pages { mapped },
                 )
             }
             Some(import) => {
@@ -224,15 +266,108 @@ impl Mapping {
                 let table = unsafe { mapped.table.as_mut() };
                 (
                     contiguous_address(table, size)?,
-                    Backing::DmaBuf { _mapped: mapped },
+                    Backing::DmaBuf { mapped },
                 )
             }
         };
 
+        Ok(Self { address, backing })
+    }
+
+    /// Maps coherent memory of `size` bytes for `dev`.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be a valid and bound device until after the returned value is dropped.
+    unsafe fn of_memory(memory: &Memory, dev: *mut bindings::device, size: usize) -> Result<Self> {
+        if memory.has_pages() {
+            // SAFETY: Per the safety requirements.
+            let mut mapped = unsafe { MappedTable::new(memory.table()?, dev) }?;
+
+            return Ok(Self {
+                address: contiguous_address(&mut mapped.table, size)?,
+                backing: Backing::CoherentPages { _mapped: mapped },
+            });
+        }
+
+        // SAFETY: `dev` is valid per the safety requirements.
+        if !unsafe { bindings::iommu_get_domain_for_dev(dev) }.is_null() {
+            return Err(EOPNOTSUPP);
+        }
         Ok(Self {
-            address,
-            _backing: backing,
+            address: memory.dma_address(),
+            backing: Backing::Direct,
         })
+    }
+
+    /// Begins or ends accesses of the CPU, see [`DmaMapping::begin_cpu_access()`].
+    #[inline(never)]
+    fn sync(&self, dev: &device::Device<Bound>, begin: bool) -> Result {
+        match &self.backing {
+            Backing::Pages { mapped } => {
+                let table = (&raw const mapped.table.table).cast_mut();
+
+                // SAFETY: The table is mapped for that device. Synchronisation does not change it.
+                unsafe {
+                    if begin {
+                        bindings::dma_sync_sgtable_for_cpu(dev.as_raw(), table, BIDIRECTIONAL);
+                    } else {
+                        bindings::dma_sync_sgtable_for_device(dev.as_raw(), table, BIDIRECTIONAL);
+                    }
+                }
+                Ok(())
+            }
+            Backing::DmaBuf { mapped } => {
+                // SAFETY: The dma-buf is valid as long as the attachment is.
+                to_result(unsafe {
+                    let buf = (*mapped.attachment.0.as_ptr()).dmabuf;
+
+                    if begin {
+                        bindings::dma_buf_begin_cpu_access(buf, BIDIRECTIONAL)
+                    } else {
+                        bindings::dma_buf_end_cpu_access(buf, BIDIRECTIONAL)
+                    }
+                })
+            }
+            // All that access it do so coherently.
+            Backing::CoherentPages { .. } | Backing::Direct => Ok(()),
+        }
+    }
+}
+
+/// A table of pages that nobody else owns, mapped for a device.
+struct MappedTable {
+    table: bindings::sg_table,
+    dev: *mut bindings::device,
+}
+
+impl MappedTable {
+    /// Takes `table`.
+    ///
+    /// # Safety
+    ///
+    /// - `table` must be a valid table that is not mapped.
+    /// - `dev` must be a valid and bound device until after the returned value is dropped.
+    unsafe fn new(mut table: bindings::sg_table, dev: *mut bindings::device) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        let ret = unsafe { bindings::dma_map_sgtable(dev, &mut table, BIDIRECTIONAL, 0) };
+        if let Err(error) = to_result(ret) {
+            // SAFETY: The table is valid.
+            unsafe { bindings::sg_free_table(&mut table) };
+            return Err(error);
+        }
+
+        Ok(Self { table, dev })
+    }
+}
+
+impl Drop for MappedTable {
+    fn drop(&mut self) {
+        // SAFETY: The table was mapped for that device in `new()`, and is not used any more.
+        unsafe {
+            bindings::dma_unmap_sgtable(self.dev, &mut self.table, BIDIRECTIONAL, 0);
+            bindings::sg_free_table(&mut self.table);
+        }
     }
 }
 
@@ -258,6 +393,9 @@ impl PinnedPages {
     /// `shmem` must be a valid shmem GEM object, and not an import, until after the returned value
     /// is dropped.
     unsafe fn new(shmem: *mut bindings::drm_gem_shmem_object) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        unsafe { check_available(shmem) }?;
+
         // SAFETY: `shmem` is valid, and thus is its reservation object.
         let ret = unsafe {
             bindings::dma_resv_lock((*shmem).base.resv, ptr::null_mut());

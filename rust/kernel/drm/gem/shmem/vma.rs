@@ -2,7 +2,10 @@
 
 //! Finding the place in a shmem GEM object at which a user address points.
 
-use super::Object;
+use super::{
+    coherent::Memory,
+    Object, //
+};
 use crate::{
     bindings,
     drm::gem::DriverObject,
@@ -78,15 +81,21 @@ unsafe fn offset_in_vma(
     // Where in the address space of the mapped file the object starts, in pages.
     let first_page = if import.is_null() {
         // This is how `drm_gem_mmap_obj()` and `drm_gem_prime_mmap()` leave a VMA behind, for the
-        // DRM file and for exported dma-bufs. Both have the fake offset of the object.
-        if !ptr::eq(vm_ops, &raw const bindings::drm_gem_shmem_vm_ops)
+        // DRM file and for exported dma-bufs. Both have the fake offset of the object, which
+        // coherent memory does without.
+        let is_coherent = Memory::is_vm_ops(vm_ops);
+        if (!is_coherent && !ptr::eq(vm_ops, &raw const bindings::drm_gem_shmem_vm_ops))
             || vm_private_data != obj.cast()
         {
             return Err(EINVAL);
         }
 
-        // SAFETY: `obj` is valid.
-        unsafe { fake_offset(obj) }
+        if is_coherent {
+            0
+        } else {
+            // SAFETY: `obj` is valid.
+            unsafe { fake_offset(obj) }
+        }
     } else {
         // SAFETY: An import keeps its attachment, and thereby the dma-buf, for all its life.
         let buf = unsafe { (*import).dmabuf };

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the memory of buffers comes from.
+//!
+//! A backend is one way to allocate it. [`allocate`] takes the first of the table that the client
+//! asked for, or, where it leaves the choice to us, the first that suits the DSP.
+//!
+//! To add one, write a file in `backend/` that implements [`Backend`] for a unit struct of the name
+//! `Source`, and add its name to the table, before those that it is to be preferred to.
+
+use crate::{
+    driver::QdaDevice,
+    gem::Buffer, //
+};
+use kernel::{
+    page::page_align,
+    prelude::*,
+    sync::aref::ARef,
+    uapi, //
+};
+
+/// Largest buffer, in bytes.
+const MAX_SIZE: u64 = uapi::QDA_MAX_BUFFER_SIZE as u64;
+
+/// All that a client can ask for.
+const KNOWN: u32 =
+    uapi::QDA_BUFFER_WRITE_COMBINED | uapi::QDA_BUFFER_CACHED | uapi::QDA_BUFFER_POOL;
+
+/// A way to allocate buffers.
+pub(crate) trait Backend: Sync {
+    /// The `QDA_BUFFER_*` flag by which a client asks for it, and is told that it got it.
+    fn flag(&self) -> u32;
+
+    /// Whether a client that asks for it can have it on this DSP.
+    fn is_available(&self, dev: &QdaDevice) -> bool;
+
+    /// Whether it is a good choice for this DSP, where it is available.
+    fn suits(&self, dev: &QdaDevice) -> bool;
+
+    /// Allocates a zero-filled buffer of `size` bytes, whole pages.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    fn allocate(&self, dev: &QdaDevice, size: usize) -> Result<ARef<Buffer>>;
+}
+
+/// Declares the backends, best first.
+macro_rules! backends {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name;)+
+
+        static BACKENDS: &[&dyn Backend] = &[$(&$name::Source),+];
+    };
+}
+
+backends! {
+    pool,
+    write_combined,
+    cached,
+}
+
+/// Checks what a client asks for.
+///
+/// # Errors
+///
+/// - [`EINVAL`]: `size` is 0, or `flags` is not one flag.
+/// - [`E2BIG`]: `size` is above the limit.
+pub(crate) fn check(size: u64, flags: u32) -> Result {
+    if size == 0 || flags & !KNOWN != 0 || flags.count_ones() > 1 {
+        return Err(EINVAL);
+    }
+    if size > MAX_SIZE {
+        return Err(E2BIG);
+    }
+    Ok(())
+}
+
+/// Allocates a zero-filled buffer of at least `size` bytes, from the backend that `flags` names, or
+/// the best one for the DSP if it is 0. Returns the flag of the one that it is from, too.
+///
+/// # Errors
+///
+/// - those of [`check`].
+/// - [`EOPNOTSUPP`]: this DSP has nothing of that kind.
+/// - [`ENOMEM`].
+pub(crate) fn allocate(dev: &QdaDevice, size: u64, flags: u32) -> Result<(ARef<Buffer>, u32)> {
+    check(size, flags)?;
+    let size = page_align(size as usize).ok_or(E2BIG)?;
+
+    let mut error = EOPNOTSUPP;
+    for backend in BACKENDS {
+        let wanted = match flags {
+            0 => backend.suits(dev),
+            flag => backend.flag() == flag,
+        };
+        if !wanted || !backend.is_available(dev) {
+            continue;
+        }
+        match backend.allocate(dev, size) {
+            Ok(buffer) => return Ok((buffer, backend.flag())),
+            // Another may have enough.
+            Err(other) => error = other,
+        }
+    }
+    Err(error)
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects whose memory comes from the DMA API instead of shmem.
+//!
+//! A device without an IOMMU needs memory that is contiguous, or that lies in a region which the
+//! device tree reserves for it. [`Object::new_coherent()`] makes an object of such memory. It is an
+//! [`Object`] like any other: it can be mapped by user space and for devices, and exported, unless
+//! the region has no `struct page`.
+//!
+//! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
+
+use super::Object;
+use crate::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    dma::{
+        Coherent,
+        DmaAddress, //
+    },
+    drm::{
+        gem::{
+            DriverObject,
+            IntoGEMObject, //
+        },
+        Device,
+        Driver, //
+    },
+    error::to_result,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+
+/// Memory of an object, and what keeps the device bound that it was allocated for.
+///
+/// Fields are dropped in this order.
+pub(super) struct Memory {
+    memory: Coherent<[u8]>,
+    has_pages: bool,
+    _owner: KBox<dyn Send + Sync>,
+    dev: ARef<device::Device>,
+}
+
+/// `vm_ops` of user mappings: there are no faults, since all pages are mapped at once.
+struct VmOps(bindings::vm_operations_struct);
+
+// SAFETY: It is never written to.
+unsafe impl Sync for VmOps {}
+
+static VM_OPS: VmOps = VmOps(bindings::vm_operations_struct {
+    open: Some(bindings::drm_gem_vm_open),
+    close: Some(bindings::drm_gem_vm_close),
+    // SAFETY: All other operations are optional, and pointers.
+    ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+});
+
+impl Memory {
+    /// Whether user mappings with these operations are ones of coherent memory.
+    pub(super) fn is_vm_ops(vm_ops: *const bindings::vm_operations_struct) -> bool {
+        core::ptr::eq(vm_ops, &raw const VM_OPS.0)
+    }
+
+    /// Whether the memory has `struct page`s, and so can be mapped for any device.
+    pub(super) fn has_pages(&self) -> bool {
+        self.has_pages
+    }
+
+    /// The DMA address for devices that reach memory as the one does that it was allocated for.
+    pub(super) fn dma_address(&self) -> DmaAddress {
+        self.memory.dma_address()
+    }
+
+    /// The kernel's address.
+    pub(super) fn as_ptr(&self) -> *mut c_void {
+        self.memory.as_mut_ptr().cast()
+    }
+
+    /// Makes a table of the pages, which the caller has to free with `sg_free_table()`.
+    #[inline(never)]
+    pub(super) fn table(&self) -> Result<bindings::sg_table> {
+        if !self.has_pages {
+            return Err(EOPNOTSUPP);
+        }
+        let mut table = bindings::sg_table::default();
+
+        // SAFETY: The memory was allocated for `dev`, with these addresses and this size.
+        to_result(unsafe {
+            bindings::dma_get_sgtable_attrs(
+                self.dev.as_raw(),
+                &mut table,
+                self.as_ptr(),
+                self.dma_address(),
+                self.memory.size(),
+                0,
+            )
+        })?;
+        Ok(table)
+    }
+
+    /// Maps the memory into user space.
+    ///
+    /// # Safety
+    ///
+    /// `obj` must be the valid GEM object that has this memory, and `vma` an area that is being
+    /// made, whose offset contains the fake offset of `obj`.
+    #[inline(never)]
+    pub(super) unsafe fn mmap(
+        &self,
+        obj: *mut bindings::drm_gem_object,
+        vma: *mut bindings::vm_area_struct,
+    ) -> c_int {
+        // SAFETY: Per the safety requirements; nobody else knows of `vma` yet.
+        unsafe {
+            // The DMA API wants the offset in the memory.
+            (*vma).vm_pgoff -=
+                (bindings::drm_vma_node_offset_addr(&raw mut (*obj).vma_node) as usize) / PAGE_SIZE;
+            (*vma).vm_ops = &raw const VM_OPS.0;
+            bindings::dma_mmap_attrs(
+                self.dev.as_raw(),
+                vma,
+                self.as_ptr(),
+                self.dma_address(),
+                self.memory.size(),
+                0,
+            )
+        }
+    }
+}
+
+impl<T: DriverObject> Object<T> {
+    /// Creates an object whose memory is contiguous, zeroed, and allocated for the DMA of the
+    /// device that `owner` stands for.
+    ///
+    /// `has_pages` says whether memory of that device has `struct page`s. It has unless a reserved
+    /// region with the property `no-map` is assigned to the device. Without them the object can't
+    /// be exported, and be mapped only for devices that reach memory without an IOMMU.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if `size` is zero or not a multiple of [`PAGE_SIZE`].
+    /// - `ENOMEM` if there is no such memory.
+    pub fn new_coherent<B: AsRef<device::Device<Bound>> + Send + Sync + 'static>(
+        dev: &Device<T::Driver>,
+        size: usize,
+        owner: Arc<B>,
+        has_pages: bool,
+        args: T::Args,
+    ) -> Result<ARef<Self>>
+    where
+        T::Driver: Driver<Object = Self>,
+    {
+        if size == 0 || !size.is_multiple_of(PAGE_SIZE) {
+            return Err(EINVAL);
+        }
+
+        let dma_dev: &device::Device<Bound> = (*owner).as_ref();
+        let memory = Memory {
+            memory: Coherent::zeroed_slice_with_attrs(
+                dma_dev,
+                size,
+                GFP_KERNEL_ACCOUNT,
+                crate::dma::attrs::DMA_ATTR_NO_WARN,
+            )?,
+            has_pages,
+            dev: dma_dev.into(),
+            _owner: KBox::new(owner, GFP_KERNEL)?,
+        };
+        let obj = Self::alloc_with(None, Some(memory), T::new(dev, size, args))?;
+
+        // SAFETY: The arguments are valid, and the object has not been initialized yet. Should this
+        // fail, dropping `obj` frees it.
+        to_result(unsafe {
+            bindings::drm_gem_shmem_init_private(dev.as_raw(), obj.as_raw_shmem(), size)
+        })?;
+
+        // SAFETY: The object was initialized just now.
+        Ok(unsafe { Self::from_alloc(obj) })
+    }
+
+    /// The object behind a GEM object of this type.
+    ///
+    /// # Safety
+    ///
+    /// `obj` must be a valid GEM object that is part of a `Self`.
+    unsafe fn memory_of<'a>(obj: *mut bindings::drm_gem_object) -> Option<&'a Memory> {
+        // SAFETY: Per the safety requirements.
+        unsafe { Self::from_raw(obj) }.memory.as_ref()
+    }
+
+    /// `drm_gem_object_funcs.export`.
+    pub(super) extern "C" fn export_funcs_callback(
+        obj: *mut bindings::drm_gem_object,
+        flags: c_int,
+    ) -> *mut bindings::dma_buf {
+        // SAFETY: The DRM core calls this with an object that has these functions.
+        match unsafe { Self::memory_of(obj) } {
+            Some(memory) if !memory.has_pages() => EOPNOTSUPP.to_ptr(),
+            // SAFETY: As above.
+            _ => unsafe { bindings::drm_gem_prime_export(obj, flags) },
+        }
+    }
+
+    /// `drm_gem_object_funcs.pin`.
+    pub(super) extern "C" fn pin_callback(obj: *mut bindings::drm_gem_object) -> c_int {
+        // SAFETY: As in `export_funcs_callback()`.
+        match unsafe { Self::memory_of(obj) } {
+            Some(_) => 0,
+            // SAFETY: As above.
+            None => unsafe { bindings::drm_gem_shmem_object_pin(obj) },
+        }
+    }
+
+    /// `drm_gem_object_funcs.unpin`.
+    pub(super) extern "C" fn unpin_callback(obj: *mut bindings::drm_gem_object) {
+        // SAFETY: As in `export_funcs_callback()`.
+        unsafe {
+            if Self::memory_of(obj).is_none() {
+                bindings::drm_gem_shmem_object_unpin(obj);
+            }
+        }
+    }
+
+    /// `drm_gem_object_funcs.get_sg_table`.
+    pub(super) extern "C" fn get_sg_table_callback(
+        obj: *mut bindings::drm_gem_object,
+    ) -> *mut bindings::sg_table {
+        // SAFETY: As in `export_funcs_callback()`.
+        let Some(memory) = (unsafe { Self::memory_of(obj) }) else {
+            // SAFETY: As above.
+            return unsafe { bindings::drm_gem_shmem_object_get_sg_table(obj) };
+        };
+
+        let table = || Ok(KBox::new(memory.table()?, GFP_KERNEL)?);
+        match table() {
+            // The DRM core frees it with `kfree()`.
+            Ok(table) => KBox::into_raw(table),
+            Err(error) => Error::to_ptr(error),
+        }
+    }
+
+    /// `drm_gem_object_funcs.vmap`.
+    pub(super) extern "C" fn vmap_callback(
+        obj: *mut bindings::drm_gem_object,
+        map: *mut bindings::iosys_map,
+    ) -> c_int {
+        // SAFETY: As in `export_funcs_callback()`.
+        let Some(memory) = (unsafe { Self::memory_of(obj) }) else {
+            // SAFETY: As above.
+            return unsafe { bindings::drm_gem_shmem_object_vmap(obj, map) };
+        };
+
+        // SAFETY: The DRM core passes a map that can be written.
+        unsafe {
+            (*map).is_iomem = false;
+            (*map).__bindgen_anon_1.vaddr = memory.as_ptr();
+        }
+        0
+    }
+
+    /// `drm_gem_object_funcs.vunmap`.
+    pub(super) extern "C" fn vunmap_callback(
+        obj: *mut bindings::drm_gem_object,
+        map: *mut bindings::iosys_map,
+    ) {
+        // SAFETY: As in `export_funcs_callback()`.
+        unsafe {
+            if Self::memory_of(obj).is_none() {
+                bindings::drm_gem_shmem_object_vunmap(obj, map);
+            }
+        }
+    }
+
+    /// `drm_gem_object_funcs.mmap`.
+    pub(super) extern "C" fn mmap_callback(
+        obj: *mut bindings::drm_gem_object,
+        vma: *mut bindings::vm_area_struct,
+    ) -> c_int {
+        // SAFETY: As in `export_funcs_callback()`. The area is valid and not in use yet, and the
+        // DRM core sees to it that its offset contains the fake offset.
+        unsafe {
+            match Self::memory_of(obj) {
+                Some(memory) => memory.mmap(obj, vma),
+                None => match check_available(Self::from_raw(obj).as_raw_shmem()) {
+                    Ok(()) => bindings::drm_gem_shmem_object_mmap(obj, vma),
+                    Err(error) => error.to_errno(),
+                },
+            }
+        }
+    }
+
+    /// `drm_gem_object_funcs.begin_cpu_access`.
+    pub(super) extern "C" fn begin_cpu_access_callback(
+        obj: *mut bindings::drm_gem_object,
+        _direction: bindings::dma_data_direction,
+    ) -> c_int {
+        // SAFETY: As in `export_funcs_callback()`.
+        let obj = unsafe { <T::Driver as Driver>::Object::from_raw(obj) };
+
+        T::begin_cpu_access(obj).map_or_else(|error| error.to_errno(), |()| 0)
+    }
+
+    /// `drm_gem_object_funcs.end_cpu_access`.
+    pub(super) extern "C" fn end_cpu_access_callback(
+        obj: *mut bindings::drm_gem_object,
+        _direction: bindings::dma_data_direction,
+    ) -> c_int {
+        // SAFETY: As in `export_funcs_callback()`.
+        let obj = unsafe { <T::Driver as Driver>::Object::from_raw(obj) };
+
+        T::end_cpu_access(obj).map_or_else(|error| error.to_errno(), |()| 0)
+    }
+}
+
+/// Refuses to get the pages of a large object where there is not enough memory for them: to find
+/// out by trying would have processes killed.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+///
+/// # Safety
+///
+/// `shmem` must be a valid shmem GEM object.
+pub(super) unsafe fn check_available(shmem: *mut bindings::drm_gem_shmem_object) -> Result {
+    // SAFETY: `shmem` is valid. If its pages come or go meanwhile the answer is too pessimistic, or
+    // there is no harm done.
+    let (has_pages, size) = unsafe { (!(*shmem).pages.is_null(), (*shmem).base.size) };
+
+    // SAFETY: It can be called at any time.
+    let available = unsafe { bindings::si_mem_available() };
+    if has_pages || size / PAGE_SIZE <= usize::try_from(available).unwrap_or(0) {
+        Ok(())
+    } else {
+        Err(ENOMEM)
+    }
+}
