@@ -5,6 +5,7 @@
 mod guest;
 
 use guest::{words, Arg, Caller, Guest, Sent};
+use simdsp::glink::Side;
 use std::time::{Duration, Instant};
 
 const BAD_STATE: i32 = 0x8000_040Du32 as i32;
@@ -215,8 +216,7 @@ fn closing_ends_everything() {
     guest.send(caller, module, 9, &[]);
     guest.send(Caller { tid: 8, ..caller }, module, 7, &[words(&[60_000])]);
     std::thread::sleep(Duration::from_millis(30));
-    guest.dsp.restarting();
-    guest.dsp.closed();
+    guest.dsp.closed(Side::Dsp);
     assert!(guest.is_quiet());
     for key in ["outstanding", "processes", "parked", "violations"] {
         assert_eq!(guest.ask(&format!("stat cdsp {key}")), "ok 0", "{key}");

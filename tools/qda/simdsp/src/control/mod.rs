@@ -22,6 +22,8 @@
 //! | `kill <dsp> <client>` | `ok`; the process dies: its calls fail, later ones too, and the DSP sends the notice |
 //! | `reverse <dsp> <handle> <method> [client:<n>] [in:<hex>]... [out:<len>]...` | `ok <status> <hex or -> ...` |
 //! | `reverse-open <dsp> <name>` | `ok <status> <handle> <error>` |
+//! | `restart <dsp> [ms]` | `ok`; the DSP closes its channel, and offers it again after 200 ms or so many |
+//! | `crash <dsp>` | `ok`; the DSP hangs until the guest stops its remote processor, or `restart` |
 //! | `touch <dsp> <client> <iova> <len> r\|w` | `ok`, or `fault <kind> sid <s> iova <hex> level <l> r\|w`; not counted as a fault of the test |
 //! | `mappings <dsp> <bank>` | `ok <n>`*: `<iova hex> <pa hex> <len hex> r\|rw` |
 //! | `dsps` | `ok <n>`*: `<label> sid_pos <n> banks <b>,<b>...` |
@@ -39,6 +41,7 @@
 mod lines;
 
 use crate::dsp::Dsp;
+use crate::glink::Restarter;
 use crate::pd::listener::{Answer, Reverse};
 use crate::port::{Bank, Fault};
 use crate::script::Script;
@@ -54,6 +57,9 @@ use std::time::{Duration, Instant};
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long a reverse call waits for a listener, and for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For how many milliseconds a DSP that restarts is away.
+const RESTART_MS: u64 = 200;
+
 #[derive(Debug, Default)]
 struct Test {
     name: Option<String>,
@@ -66,6 +72,7 @@ struct Test {
 #[derive(Debug)]
 pub struct Server {
     dsps: Vec<Arc<Dsp>>,
+    restarters: BTreeMap<String, Restarter>,
     scripts: Option<PathBuf>,
     test: Mutex<Test>,
 }
@@ -75,6 +82,7 @@ impl Server {
     pub fn new(dsps: Vec<Arc<Dsp>>) -> Self {
         Self {
             dsps,
+            restarters: BTreeMap::new(),
             scripts: None,
             test: Mutex::new(Test::default()),
         }
@@ -84,6 +92,22 @@ impl Server {
     pub fn with_scripts(mut self, dir: impl Into<PathBuf>) -> Self {
         self.scripts = Some(dir.into());
         self
+    }
+
+    /// Restarts the DSP with this label by `restarter`.
+    pub fn with_restarter(mut self, label: &str, restarter: Restarter) -> Self {
+        self.restarters.insert(label.into(), restarter);
+        self
+    }
+
+    /// What restarts the DSP with this label.
+    ///
+    /// # Errors
+    ///
+    /// It can't be restarted.
+    pub fn restarter(&self, label: &str) -> anyhow::Result<&Restarter> {
+        let found = self.restarters.get(label);
+        found.ok_or_else(|| anyhow!("DSP {label:?} can't be restarted"))
     }
 
     fn test(&self) -> MutexGuard<'_, Test> {
