@@ -4,8 +4,9 @@
 # usage: guest.sh <configuration>
 #
 # Makes the guest's file system, build/guest-<configuration>.cpio: busybox,
-# the kernel's modules, the test programs, the sample, and for the reference
-# run Debian's hexagonrpcd with its libraries. Run after kernel.sh.
+# the kernel's modules and those for the simulator, the test programs, the
+# sample, and for the reference run Debian's hexagonrpcd with its libraries. Run
+# after kernel.sh.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -82,6 +83,15 @@ compile() {
 	fi
 	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
 		"$top/samples/accel/qda/qda_calculator.c"
+	guest_modules modules
+}
+
+# guest_modules <make arguments...>: make for the modules of guest-modules/.
+# They are built from a copy: the kernel's build writes beside the sources.
+guest_modules() {
+	mkdir -p "$work/modules"
+	rsync -a "$qda/guest-modules/" "$work/modules/"
+	kmake "$out" -s M="$work/modules" "$@"
 }
 
 # assemble: the tree of the guest's file system.
@@ -106,6 +116,7 @@ assemble() {
 	find "$work/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
 	"llvm-strip-$llvm" "$root"/tests/* "$root/bin/qda-run" 2>/dev/null || true
 	kmake "$out" -s INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
+	guest_modules INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
 	rm -f "$root"/lib/modules/*/{build,source}
 	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] || die "$out has no qda.ko"
 	if [ "$config" = normal ]; then
@@ -122,7 +133,7 @@ get_busybox
 [ "$config" != normal ] || get_clients
 digest=$({
 	cat "$stamps/kernel-$config"
-	hash_of "$qda/guest" "$qda/guest-tests" "$top/samples" "$scripts/guest.sh" \
+	hash_of "$qda/guest" "$qda/guest-modules" "$qda/guest-tests" "$top/samples" "$scripts/guest.sh" \
 		"$top/tools/testing/selftests" "$busybox/versions"
 	cat "$clients/versions" 2>/dev/null || true
 } | sha256sum)
