@@ -4,9 +4,9 @@
  * up the GLINK edge that leads to it.
  *
  * On hardware the drivers of the processors do that, which need firmware and
- * secure-world calls. Unbinding this driver is what a crash of the processor
- * comes to there: it is stopped, and all that hung on it goes; binding starts
- * it again.
+ * secure-world calls. Unbinding this driver is what stopping a processor is
+ * there, in the same order: all that hangs on it goes, then it is halted. One
+ * that crashed has halted before. Binding starts it again.
  */
 #include <linux/device.h>
 #include <linux/iopoll.h>
@@ -29,7 +29,7 @@ struct sim_remoteproc {
 	struct qcom_glink_smem *glink;
 };
 
-/* When the processor is off it touches no memory any more. */
+/* When this has switched it off, the processor touches no memory any more. */
 static int sim_power(struct sim_remoteproc *sim, u32 on)
 {
 	u32 running;
@@ -94,9 +94,9 @@ static void sim_remove(struct platform_device *pdev)
 {
 	struct sim_remoteproc *sim = platform_get_drvdata(pdev);
 
+	qcom_glink_smem_unregister(sim->glink);
 	if (sim_power(sim, 0))
 		dev_err(&pdev->dev, "does not stop\n");
-	qcom_glink_smem_unregister(sim->glink);
 	platform_device_unregister(sim->parent);
 }
 

@@ -38,6 +38,9 @@ const PLAIN: Boot = Boot {
     prefix: "",
 };
 
+/// A GPU, which the driver `virtio_gpu` binds.
+const GPU: &[&str] = &["-device", "virtio-gpu-pci"];
+
 /// What a suite runs.
 #[derive(Debug, Clone)]
 pub enum What {
@@ -179,6 +182,26 @@ pub const SUITES: &[Suite] = &[
             limit: 420,
             ..PLAIN
         }]),
+    },
+    Suite {
+        name: "restart",
+        about: "DSPs that restart while they are in use, over both transports",
+        what: What::Guest(&[
+            Boot {
+                script: "restart",
+                qemu: GPU,
+                limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-smem",
+                script: "restart",
+                qemu: GPU,
+                limit: 300,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "boards",

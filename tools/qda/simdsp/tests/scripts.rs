@@ -208,6 +208,9 @@ fn the_end_finds_what_is_left() {
     assert_eq!(guest.ask("begin third"), "ok");
     assert_eq!(guest.ask("expect-fault 1"), "ok");
     assert_eq!(guest.ask("end"), "fail 1\n0 faults, 1 expected");
+    assert_eq!(guest.ask("begin fourth"), "ok");
+    assert_eq!(guest.ask("expect-fault any"), "ok");
+    assert_eq!(guest.ask("end"), "ok");
 }
 
 #[test]

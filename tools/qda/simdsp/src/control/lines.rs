@@ -98,7 +98,10 @@ impl Server {
                 ok()
             }
             "expect-fault" => {
-                self.expect_faults(args.number()?);
+                match args.word()? {
+                    "any" => self.expect_any_faults(),
+                    word => self.expect_faults(number(word)?),
+                }
                 ok()
             }
             "profile" => {

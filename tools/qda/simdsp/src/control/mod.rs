@@ -13,6 +13,7 @@
 //! | `script <JSON on one line>` | `ok`; see [`crate::script`] |
 //! | `allow <rule>` | `ok`; the test may break this rule of [`crate::strict`] |
 //! | `expect-fault <n>` | `ok`; adds to the number of faults that `end` wants |
+//! | `expect-fault any` | `ok`; `end` takes any number of faults |
 //! | `profile fastrpc\|qda` | `ok`; whose driver is judged |
 //! | `stat <dsp> <key>` | `ok <number>`; keys below |
 //! | `faults` | `ok <n>`*: `<dsp> client <c> bank <b> <kind> sid <s> iova <hex> level <l> r\|w` |
@@ -64,6 +65,7 @@ const RESTART_MS: u64 = 200;
 struct Test {
     name: Option<String>,
     faults: u64,
+    any_faults: bool,
     /// Clients that lived before it began, by DSP; not its business.
     before: BTreeMap<String, BTreeSet<i32>>,
 }
@@ -146,6 +148,7 @@ impl Server {
         *self.test() = Test {
             name: Some(name.into()),
             faults: 0,
+            any_faults: false,
             before: self.dsps.iter().map(before).collect(),
         };
         for dsp in &self.dsps {
@@ -166,6 +169,11 @@ impl Server {
     /// Adds to the number of faults that the test means to cause.
     pub fn expect_faults(&self, n: u64) {
         self.test().faults += n;
+    }
+
+    /// Lets the test cause any number of faults.
+    pub fn expect_any_faults(&self) {
+        self.test().any_faults = true;
     }
 
     /// Ends a test: gives its problems, none when all is well.
@@ -197,7 +205,7 @@ impl Server {
             }
         }
         let faults: u64 = self.dsps.iter().filter_map(|dsp| dsp.stat("faults")).sum();
-        if faults != test.faults {
+        if faults != test.faults && !test.any_faults {
             problems.push(format!("{faults} faults, {} expected", test.faults));
             problems.extend(self.faults());
         }
