@@ -204,6 +204,15 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "udev",
+        about: "the udev rules, with Debian's udev",
+        what: What::Guest(&[Boot {
+            board: "two-dsp-smem",
+            script: "udev",
+            ..PLAIN
+        }]),
+    },
+    Suite {
         name: "boards",
         about: "other boards: Kaanapali, no IOMMU, broken nodes, bypassed SMMU",
         what: What::Guest(&[
