@@ -29,6 +29,7 @@ use crate::frame::BadFrame;
 use crate::frame::Frame;
 use crate::intents::BadIntent;
 use crate::intents::Filled;
+use crate::intents::Ours as Intents;
 use crate::power::Power;
 
 /// GLINK version that both sides speak.
@@ -436,18 +437,20 @@ impl Server {
         Ok(())
     }
 
-    /// The open channel that the guest calls `cid`.
-    fn open_slot(&mut self, cid: u16) -> Option<&mut Slot> {
+    /// The channel that the guest has open as `cid`. We may have closed our end: then what comes is
+    /// taken, so that the guest does not get stuck, and dropped.
+    fn slot(&mut self, cid: u16) -> Option<&mut Slot> {
         let slot = self.slots.iter_mut().find(|s| s.theirs == Some(cid));
         if slot.is_none() {
             log::warn!("{}: unknown channel {cid}", self.outbox.edge);
         }
-        slot.filter(|slot| slot.outlet.is_some())
+        slot
     }
 
     /// Announces the first intents of a channel.
     fn announce(&mut self, i: usize) -> anyhow::Result<()> {
         let slot = &mut self.slots[i];
+        slot.intents = Intents::default();
         let (count, size) = FIRST_INTENTS;
         let offers = (0..count).filter_map(|_| slot.intents.offer(size, true));
         let frame = Frame::Intent {
@@ -460,7 +463,7 @@ impl Server {
     /// The guest wants an intent of `size` bytes. It gets one, if we can; every second is good for
     /// one message only, as those are that Linux grants.
     fn grant(&mut self, cid: u16, size: u32) -> anyhow::Result<()> {
-        let Some(slot) = self.open_slot(cid) else {
+        let Some(slot) = self.slot(cid) else {
             return Ok(());
         };
         let ours = slot.cid;
@@ -482,7 +485,7 @@ impl Server {
     /// What the guest says about its intents.
     fn credit(&mut self, cid: u16, change: impl FnOnce(&mut Book) -> Result<(), BadIntent>) {
         let edge = self.outbox.edge.clone();
-        let outlet = self.open_slot(cid).and_then(|slot| slot.outlet.as_ref());
+        let outlet = self.slot(cid).and_then(|slot| slot.outlet.as_ref());
         let Some(credit) = outlet.and_then(|outlet| outlet.credit.as_ref()) else {
             return;
         };
@@ -500,7 +503,7 @@ impl Server {
         left: u32,
     ) -> anyhow::Result<()> {
         let edge = self.outbox.edge.clone();
-        let Some(slot) = self.open_slot(cid) else {
+        let Some(slot) = self.slot(cid) else {
             return Ok(());
         };
         let cid = slot.cid;
@@ -512,14 +515,13 @@ impl Server {
                 return Ok(());
             }
         };
-        slot.used = true;
-        slot.service.endpoint.message(&message);
+        slot.deliver(&message);
         self.post(&Frame::RxDone { cid, iid, reuse })
     }
 
     /// A chunk of a message on a link without intents.
     fn data(&mut self, cid: u16, left: u32, payload: &[u8], more: bool) {
-        let Some(slot) = self.open_slot(cid) else {
+        let Some(slot) = self.slot(cid) else {
             return;
         };
         if !more {
@@ -531,9 +533,8 @@ impl Server {
             log::error!("{name}: message above {MESSAGE_LIMIT} bytes");
             slot.partial.clear();
         } else if left == 0 {
-            slot.used = true;
             let message = std::mem::take(&mut slot.partial);
-            slot.service.endpoint.message(&message);
+            slot.deliver(&message);
         }
     }
 }

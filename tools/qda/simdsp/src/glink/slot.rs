@@ -72,10 +72,17 @@ impl Slot {
     /// Takes the channel away from the endpoint, if it has it.
     pub(super) fn shut(&mut self, by: Side) {
         self.partial.clear();
-        self.intents = Intents::default();
         if let Some(outlet) = self.outlet.take() {
             outlet.open.store(false, Ordering::Release);
             self.service.endpoint.closed(by);
+        }
+    }
+
+    /// Hands a message to the endpoint, if it has the channel.
+    pub(super) fn deliver(&mut self, message: &[u8]) {
+        if self.outlet.is_some() {
+            self.used = true;
+            self.service.endpoint.message(message);
         }
     }
 

@@ -217,3 +217,28 @@ fn a_crashed_processor_restarts() {
     guest.bind(again, 9);
     wait_log(&echo, &["opened", "closed", "opened"]);
 }
+
+/// A driver that is being unbound because of it must not wait for us.
+#[test]
+fn a_channel_that_closes_still_takes_messages() {
+    let (guest, link, echo, _) = start_link(true, true);
+    guest.switch(true);
+    let rcid = guest.come_up();
+    guest.bind(rcid, 7);
+    let (_, iid) = guest.intents(rcid)[0];
+    link.restarter(NAME).restart(Duration::ZERO).unwrap();
+    assert_eq!(guest.expect(3).0, rcid);
+    guest.data(9, 7, iid, b"last words", 0);
+    assert_eq!(guest.expect(14), (rcid, iid));
+    guest.word(7, 7, 40);
+    assert_eq!(guest.intents(rcid).len(), 1);
+    assert_eq!(guest.expect(8), (rcid, 1));
+    guest.word(3, 7, 0);
+    guest.word(11, rcid, 0);
+    assert_eq!(guest.expect(11).0, 7);
+    // None of it counts for the channel that comes then.
+    let again = guest.offered();
+    guest.bind(again, 8);
+    assert_eq!(guest.intents(again), [1, 2, 3, 4].map(|iid| (64, iid)));
+    wait_log(&echo, &["opened", "closed", "opened"]);
+}

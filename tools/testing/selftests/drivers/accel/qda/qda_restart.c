@@ -16,6 +16,7 @@
 
 /* The driver of the simulator's remote processors. */
 #define PROCESSORS	"/sys/bus/platform/drivers/sim-remoteproc"
+#define DRIVER		"/sys/bus/rpmsg/drivers/qda"
 #define GPUS		"/sys/bus/virtio/drivers/virtio_gpu"
 #define IOMMU_GROUPS	"/sys/kernel/iommu_groups"
 
@@ -292,6 +293,45 @@ TEST_F_TIMEOUT(restart, while_a_process_is_made, 60)
 	close(fd);
 }
 
+static void *close_file(void *arg)
+{
+	int *fd = arg;
+
+	return (void *)(long)close(*fd);
+}
+
+TEST_F_TIMEOUT(restart, while_a_process_ends, 60)
+{
+	static const char drop[] =
+		"{\"rules\":[{\"handle\":1,\"method\":1,\"actions\":[\"drop\"]}]}";
+	long long drops = simdsp_stat("cdsp", "drops"), start;
+	pthread_t thread;
+	int fd, idle, again;
+	__u32 handle;
+
+	idle = qda_open("cdsp");
+	fd = qda_open_process("cdsp");
+	ASSERT_LE(0, idle);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, simdsp_open(fd, &handle));
+	ASSERT_EQ(0, simdsp_cmd(NULL, "script %s", drop));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, close_file, &fd));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "drops", drops + 1, 5000));
+
+	/* A DSP that has gone need not confirm that the process has ended. */
+	start = qda_now_ms();
+	ASSERT_EQ(0, go_down(variant->how, "cdsp", self->processor));
+	pthread_join(thread, NULL);
+	EXPECT_GT(8000, qda_now_ms() - start);
+	EXPECT_TRUE(is_gone(idle));
+	EXPECT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
+	again = come_up(variant->how, "cdsp", self->processor);
+	ASSERT_LE(0, again);
+	EXPECT_TRUE(works(again));
+	close(again);
+	close(idle);
+}
+
 TEST_F_TIMEOUT(restart, the_other_dsp_goes_on, 60)
 {
 	char processor[128] = "";
@@ -417,6 +457,36 @@ TEST_F_TIMEOUT(machine, a_gpu_comes_and_goes, 60)
 	EXPECT_FALSE(simdsp_call_done(&held));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 3"));
 	EXPECT_EQ(3, simdsp_call_join(&held));
+}
+
+TEST_F_TIMEOUT(machine, unbound_while_the_dsp_hangs, 60)
+{
+	char device[256], processor[128];
+	enum how how = CHANNEL;
+	struct simdsp_call held;
+	struct qda_buf buf;
+	__u32 handle;
+	int again;
+
+	ASSERT_TRUE(qda_rpmsg_device("cdsp", device, sizeof(device)));
+	if (find_processor("cdsp", processor, sizeof(processor)))
+		how = STOP;
+	ASSERT_EQ(0, simdsp_open(self->fd, &handle));
+	ASSERT_EQ(0, qda_buf_new(self->fd, 65536, &buf));
+	ASSERT_EQ(0, simdsp_call_start(&held, self->fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0),
+				       NULL));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "held", 1, 5000));
+
+	ASSERT_EQ(0, simdsp_cmd(NULL, "crash cdsp"));
+	ASSERT_EQ(0, sysfs_write_within(DRIVER "/unbind", device, BOUND_MS));
+	EXPECT_EQ(-EPIPE, simdsp_call_join(&held));
+	EXPECT_TRUE(is_gone(self->fd));
+	qda_buf_free(&buf);
+	ASSERT_EQ(0, go_down(how, "cdsp", processor));
+	again = come_up(how, "cdsp", processor);
+	ASSERT_LE(0, again);
+	EXPECT_TRUE(works(again));
+	close(again);
 }
 
 /* Sessions that the DSP has room for, and whether one of them got @bank. */
