@@ -18,8 +18,8 @@ pub(crate) trait Transport: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`EPIPE`] once the channel is closed, else what the transport reports. The DSP has not seen
-    /// a message whose sending failed.
+    /// [`EPIPE`] once the channel is closed or the DSP has gone, else what the transport reports.
+    /// The DSP has not seen a message whose sending failed.
     fn send(&self, message: &Message) -> Result;
 
     /// Ends sending: when this returns no message is on its way, and none will be. May sleep.
@@ -51,7 +51,13 @@ impl Rpmsg {
 
 impl Transport for Rpmsg {
     fn send(&self, message: &Message) -> Result {
-        self.sender.send(&message.to_bytes())
+        self.sender
+            .send(&message.to_bytes())
+            .map_err(|error| match error {
+                // GLINK's words for a DSP that has gone: the driver is about to be unbound.
+                EIO | ECANCELED => EPIPE,
+                error => error,
+            })
     }
 
     fn close(&self) {

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
@@ -400,14 +401,20 @@ static bool reachable(const struct range *ranges, int count, unsigned long long 
 /* The stream that the device tree gives a bank, or -1. */
 static int stream_id(unsigned int bank)
 {
-	char path[256];
+	static const char * const edges[] = { "cdsp-edge", "remoteproc-cdsp@*/glink-edge" };
+	char pattern[256];
+	glob_t found = { 0 };
 	uint8_t cells[8];
 	int id = -1;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/sys/firmware/devicetree/base/cdsp-edge/fastrpc/"
-		 "compute-cb@%x/iommus", bank);
-	file = fopen(path, "r");
+	for (size_t i = 0; i < sizeof(edges) / sizeof(*edges); i++) {
+		snprintf(pattern, sizeof(pattern), "/sys/firmware/devicetree/base/%s/fastrpc/"
+			 "compute-cb@%x/iommus", edges[i], bank);
+		glob(pattern, i ? GLOB_APPEND : 0, NULL, &found);
+	}
+	file = found.gl_pathc ? fopen(found.gl_pathv[0], "r") : NULL;
+	globfree(&found);
 	if (!file)
 		return -1;
 	if (fread(cells, 1, sizeof(cells), file) == sizeof(cells))

@@ -4,8 +4,9 @@
 # usage: guest.sh <configuration>
 #
 # Makes the guest's file system, build/guest-<configuration>.cpio: busybox,
-# the kernel's modules, the test programs, the sample, and for the reference
-# run Debian's hexagonrpcd with its libraries. Run after kernel.sh.
+# the kernel's modules and those for the simulator, the test programs, the
+# sample, and Debian's hexagonrpcd for the reference run and udev for our rules,
+# with their libraries. Run after kernel.sh.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -20,7 +21,9 @@ stamp=$stamps/guest-$config
 
 busybox=$build/downloads/busybox
 clients=$build/downloads/clients
+udev=$build/downloads/udev
 busybox_suites="trixie bookworm sid"
+udev_suites="trixie forky sid"
 client_suites="sid forky trixie"
 
 # fetch_deb <suites> <directory> <packages...>: downloads arm64 packages of the
@@ -62,6 +65,17 @@ get_clients() {
 			"and put their names and versions into $clients/versions."
 }
 
+get_udev() {
+	[ -e "$udev/versions" ] && return
+	say "fetching udev for the guest"
+	fetch_deb "$udev_suites" "$udev" udev libsystemd-shared libacl1 libaudit1 libblkid1 \
+		libcap2 libcap-ng0 libcrypt1 libmount1 libpam0g libpcre2-8-0 libseccomp2 \
+		libselinux1 libssl3t64 libzstd1 zlib1g ||
+		die "no arm64 package of udev to be had in Debian ($udev_suites)" \
+			"Unpack udev of a Debian release and its libraries, except libc6, into $udev" \
+			"and put their names and versions into $udev/versions."
+}
+
 # The programs that the project brings, static, against the kernel's own
 # headers.
 compile() {
@@ -82,6 +96,29 @@ compile() {
 	fi
 	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
 		"$top/samples/accel/qda/qda_calculator.c"
+	guest_modules modules
+}
+
+# guest_modules <make arguments...>: make for the modules of guest-modules/.
+# They are built from a copy: the kernel's build writes beside the sources.
+guest_modules() {
+	mkdir -p "$work/modules"
+	rsync -a "$qda/guest-modules/" "$work/modules/"
+	kmake "$out" -s M="$work/modules" "$@"
+}
+
+# add_libraries <program> <directories...>: adds the shared libraries that the
+# program needs, from unpacked packages.
+add_libraries() {
+	local file=$1 name found
+	shift
+	for name in $("${cross}readelf" -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+		[ ! -e "$root/usr/lib/$name" ] || continue
+		found=$(find "$@" -name "$name" | head -n 1)
+		[ -n "$found" ] || die "no library $name for $file"
+		cp -L "$found" "$root/usr/lib/$name"
+		add_libraries "$found" "$@"
+	done
 }
 
 # assemble: the tree of the guest's file system.
@@ -106,6 +143,7 @@ assemble() {
 	find "$work/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
 	"llvm-strip-$llvm" "$root"/tests/* "$root/bin/qda-run" 2>/dev/null || true
 	kmake "$out" -s INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
+	guest_modules INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
 	rm -f "$root"/lib/modules/*/{build,source}
 	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] || die "$out has no qda.ko"
 	if [ "$config" = normal ]; then
@@ -115,16 +153,21 @@ assemble() {
 		ln -s /usr/lib/ld-linux-aarch64.so.1 "$root/lib/ld-linux-aarch64.so.1"
 		cp "$clients/usr/libexec/hexagonrpc/hexagonrpcd" "$root/bin/"
 		cp "$clients/versions" "$root/versions"
+		cp "$udev/usr/bin/udevadm" "$root/bin/"
+		ln -s udevadm "$root/bin/systemd-udevd"
+		add_libraries "$udev/usr/bin/udevadm" "$udev" "$clients"
+		mkdir -p "$root/usr/lib/udev/rules.d"
+		cp "$top"/Documentation/accel/qda/*.rules "$root/usr/lib/udev/rules.d/"
 	fi
 }
 
 get_busybox
-[ "$config" != normal ] || get_clients
+[ "$config" != normal ] || { get_clients && get_udev; }
 digest=$({
 	cat "$stamps/kernel-$config"
-	hash_of "$qda/guest" "$qda/guest-tests" "$top/samples" "$scripts/guest.sh" \
-		"$top/tools/testing/selftests" "$busybox/versions"
-	cat "$clients/versions" 2>/dev/null || true
+	hash_of "$qda/guest" "$qda/guest-modules" "$qda/guest-tests" "$top/samples" "$scripts/guest.sh" \
+		"$top/tools/testing/selftests" "$busybox/versions" "$top/Documentation/accel/qda"
+	cat "$clients/versions" "$udev/versions" 2>/dev/null || true
 } | sha256sum)
 if [ -e "$image" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$digest" ]; then
 	say "guest ($config): up to date"

@@ -8,15 +8,12 @@ use crate::suite::Boot;
 use crate::Paths;
 use anyhow::{ensure, Context, Result};
 use simdsp::console::Line;
-use simdsp::control::Server;
-use simdsp::dsp::{self, Dsp};
-use simdsp::machine::{Config, Machine, Seat};
+use simdsp::machine::Config;
+use simdsp::sim::{Options, Sim};
 use simdsp::strict::Profile;
 use simdsp::trace::Walk;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -26,10 +23,9 @@ const EXIT_LIMIT: Duration = Duration::from_secs(10);
 /// How often the time is looked at while the guest is silent.
 const TICK: Duration = Duration::from_millis(500);
 
-/// A machine with its DSPs. The order is that in which they go.
+/// A machine with its DSPs, and the directory that it needs.
 struct Running {
-    machine: Machine,
-    dsps: Vec<Arc<Dsp>>,
+    sim: Sim,
     _dir: TempDir,
 }
 
@@ -52,6 +48,7 @@ fn config(paths: &Paths, boot: &Boot, append: &str) -> Result<Config> {
     let mut config = Config::new(kernel, board);
     config.initrd = Some(initrd);
     config.append = append.to_string();
+    config.extra = boot.qemu.iter().map(ToString::to_string).collect();
     Ok(config)
 }
 
@@ -62,35 +59,12 @@ fn start(paths: &Paths, mut config: Config, profile: Profile) -> Result<Running>
     fs::create_dir_all(&run).with_context(|| format!("creating {}", run.display()))?;
     let dir = TempDir::with_prefix_in("guest-", &run)?;
     config.dir = Some(dir.path().to_path_buf());
-    let mut dsps = Vec::new();
-    let mut machine = Machine::start(&config, &mut |seat: Seat<'_>| {
-        let dsp = Dsp::new(
-            dsp::Config {
-                label: seat.label.to_string(),
-                sid_pos: seat.node.sid_pos,
-                banks: seat.memory.banks().keys().copied().collect(),
-                profile,
-                ..dsp::Config::default()
-            },
-            seat.memory.clone(),
-        );
-        dsps.push(dsp.clone());
-        Ok(dsp)
-    })?;
-    let server = Server::new(dsps.clone()).with_scripts(paths.top.join("tools/qda/tests/scripts"));
-    if let Some(control) = machine.take_control() {
-        thread::Builder::new()
-            .name("control".into())
-            .spawn(move || {
-                if let Err(error) = server.serve(control) {
-                    log::info!("control port: {error:#}");
-                }
-            })
-            .context("starting the control port's thread")?;
-    }
+    let options = Options {
+        profile,
+        scripts: Some(paths.top.join("tools/qda/tests/scripts")),
+    };
     Ok(Running {
-        machine,
-        dsps,
+        sim: Sim::start(&config, &options)?,
         _dir: dir,
     })
 }
@@ -148,9 +122,9 @@ pub fn run(
         "reference" => Profile::Fastrpc,
         _ => Profile::Qda,
     };
-    let running = start(paths, config, profile)?;
-    running.machine.trace().set(wish.trace);
-    let mut lines = running
+    let Running { sim, _dir } = start(paths, config, profile)?;
+    sim.machine.trace().set(wish.trace);
+    let mut lines = sim
         .machine
         .console()
         .context("the machine has no console")?
@@ -173,13 +147,13 @@ pub fn run(
         }
     }
     if problem.is_none() {
-        problem = match running.machine.wait(EXIT_LIMIT) {
+        problem = match sim.machine.wait(EXIT_LIMIT) {
             None => Some("QEMU does not end".to_string()),
             Some(exit) => exit.check().err().map(|error| format!("{error:#}")),
         };
     }
     let mut cases = collector.finish(problem);
-    for dsp in &running.dsps {
+    for dsp in &sim.dsps {
         // Those of the tests that ask by the control port are theirs; what is left came outside.
         let violations = dsp.judge().violations();
         if !violations.is_empty() {
@@ -188,8 +162,8 @@ pub fn run(
             cases.push(Case::failed(name, detail.join("\n")));
         }
     }
-    let walks = running.machine.trace().take();
-    running.machine.shutdown()?;
+    let walks = sim.machine.trace().take();
+    sim.machine.shutdown()?;
     Ok(Ended { cases, walks })
 }
 
@@ -201,7 +175,7 @@ pub fn run(
 pub fn interactive(paths: &Paths, boot: &Boot) -> Result<()> {
     let mut config = config(paths, boot, &command_line(boot, &Wish::default()))?;
     config.interactive = true;
-    let running = start(paths, config, Profile::Qda)?;
-    while running.machine.wait(TICK).is_none() {}
-    running.machine.shutdown()
+    let Running { sim, _dir } = start(paths, config, Profile::Qda)?;
+    while sim.machine.wait(TICK).is_none() {}
+    sim.machine.shutdown()
 }

@@ -15,6 +15,8 @@ pub struct Boot {
     pub args: &'static [&'static str],
     /// More words for the kernel's command line.
     pub append: &'static str,
+    /// More arguments for QEMU.
+    pub qemu: &'static [&'static str],
     /// Seconds after which the guest is taken for stuck.
     pub limit: u64,
     /// Whether results of KUnit are wanted from the kernel's log.
@@ -30,10 +32,14 @@ const PLAIN: Boot = Boot {
     script: "",
     args: &[],
     append: "",
+    qemu: &[],
     limit: 120,
     kunit: false,
     prefix: "",
 };
+
+/// A GPU, which the driver `virtio_gpu` binds.
+const GPU: &[&str] = &["-device", "virtio-gpu-pci"];
 
 /// What a suite runs.
 #[derive(Debug, Clone)]
@@ -75,6 +81,13 @@ pub const SUITES: &[Suite] = &[
                 ..PLAIN
             },
             Boot {
+                board: "two-dsp-smem",
+                script: "reference",
+                limit: 300,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+            Boot {
                 board: "pds",
                 script: "reference-static",
                 ..PLAIN
@@ -93,12 +106,21 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "e2e",
-        about: "the driver's kselftests on a board with two DSPs",
-        what: What::Guest(&[Boot {
-            script: "e2e",
-            limit: 420,
-            ..PLAIN
-        }]),
+        about: "the driver's kselftests on a board with two DSPs, over both transports",
+        what: What::Guest(&[
+            Boot {
+                script: "e2e",
+                limit: 420,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-smem",
+                script: "e2e",
+                limit: 420,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "map",
@@ -158,6 +180,35 @@ pub const SUITES: &[Suite] = &[
             script: "signals",
             args: &["2000"],
             limit: 420,
+            ..PLAIN
+        }]),
+    },
+    Suite {
+        name: "restart",
+        about: "DSPs that restart while they are in use, over both transports",
+        what: What::Guest(&[
+            Boot {
+                script: "restart",
+                qemu: GPU,
+                limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-smem",
+                script: "restart",
+                qemu: GPU,
+                limit: 300,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
+        name: "udev",
+        about: "the udev rules, with Debian's udev",
+        what: What::Guest(&[Boot {
+            board: "two-dsp-smem",
+            script: "udev",
             ..PLAIN
         }]),
     },

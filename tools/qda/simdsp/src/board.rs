@@ -4,8 +4,9 @@
 //!
 //! The `.dtsi` is the one place where stream ids, message RAM and interrupts are written down. It is
 //! appended to the tree that QEMU prints for the same machine (labels `smmu` and `intc` stand on
-//! QEMU's nodes), compiled with dtc, given to the guest, and read back here. Boards that a driver
-//! must refuse (no label, no or equal `reg`, no banks) are read without complaint.
+//! QEMU's nodes), compiled with dtc, given to the guest, and read back here. What boards have in
+//! common they `/include/` from the directory that they stand in. Boards that a driver must refuse
+//! (no label, no or equal `reg`, no banks) are read without complaint.
 
 use std::fmt;
 use std::io::Write;
@@ -67,15 +68,29 @@ pub struct DspNode {
     pub banks: Vec<BankNode>,
 }
 
-/// A `qcom,glink-rpm` edge.
+/// Where an edge has its FIFOs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `qcom,glink-rpm`: in a message RAM of its own; its channels have no intents.
+    MessageRam(Region),
+    /// `glink-edge` of a `sim,remoteproc`: in the board's SMEM; its channels have intents.
+    Smem {
+        /// Number of the remote processor in SMEM, `qcom,remote-pid`.
+        host: u16,
+        /// Registers by which the guest starts and stops the remote processor.
+        power: Region,
+    },
+}
+
+/// An edge: what leads to the DSPs of one remote processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
     /// Node name.
     pub name: String,
     /// `label`, or the node name without one.
     pub label: String,
-    /// Message RAM with the FIFOs.
-    pub message_ram: Region,
+    /// Where its FIFOs are.
+    pub place: Place,
     /// Register page of the mailbox, which is plain RAM here.
     pub mailbox: Region,
     /// Shared peripheral interrupt, counted from 0: the input of the GIC with the same number.
@@ -91,32 +106,37 @@ pub struct Board {
     pub dtb: Vec<u8>,
     /// Register page of the SMMUv3.
     pub smmu: Region,
+    /// The `qcom,smem` region, if there is one.
+    pub smem: Option<Region>,
     /// Edges in tree order.
     pub edges: Vec<Edge>,
 }
 
 impl Board {
-    /// Appends the `.dtsi` text `nodes` to `qemu_dtb` (of `dumpdtb`) and reads the result.
+    /// Appends the `.dtsi` text `nodes` to `qemu_dtb` (of `dumpdtb`) and reads the result. What the
+    /// text includes is looked for in `dir`.
     ///
     /// # Errors
     ///
     /// dtc's message, or what [`Board::read`] misses.
-    pub fn compile(qemu_dtb: &[u8], nodes: &str) -> anyhow::Result<Self> {
+    pub fn compile(qemu_dtb: &[u8], nodes: &str, dir: &Path) -> anyhow::Result<Self> {
         let source = run_dtc(&["-I", "dtb", "-O", "dts"], qemu_dtb)?;
         let source = String::from_utf8(source).context("dtc's output")?;
         let mut text = label_node(&source, "smmuv3@", "smmu")?;
         text = label_node(&text, "intc@", "intc")?;
         text.push('\n');
         text.push_str(nodes);
-        Self::read(run_dtc(&["-I", "dts", "-O", "dtb"], text.as_bytes())?)
+        let dir = dir.to_str().context("name of the board's directory")?;
+        let args = ["-I", "dts", "-O", "dtb", "-i", dir];
+        Self::read(run_dtc(&args, text.as_bytes())?)
     }
 
     /// Reads a compiled tree.
     ///
     /// # Errors
     ///
-    /// When the tree is malformed, or an edge lacks what the simulator itself needs: message RAM,
-    /// mailbox, interrupt.
+    /// When the tree is malformed, or an edge lacks what the simulator itself needs: message RAM or
+    /// SMEM, mailbox, interrupt.
     pub fn read(dtb: Vec<u8>) -> anyhow::Result<Self> {
         let tree = Fdt::new(&dtb).map_err(|e| anyhow!("device tree: {e}"))?;
         let smmu = tree
@@ -124,23 +144,47 @@ impl Board {
             .find(|n| is_compatible(n, "arm,smmu-v3"))
             .context("device tree has no arm,smmu-v3 node (QEMU needs -M virt,iommu=smmuv3)")?;
         let smmu = region(&smmu)?;
-        let edges = tree
+        let smem = tree
             .all_nodes()
-            .filter(|n| is_compatible(n, "qcom,glink-rpm"))
-            .map(|n| read_edge(&tree, &n).with_context(|| format!("node {}", n.name)))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        ensure!(!edges.is_empty(), "device tree has no qcom,glink-rpm node");
+            .find(|n| is_compatible(n, "qcom,smem"))
+            .map(|n| region(&n))
+            .transpose()?;
+        let mut edges = Vec::new();
+        for node in tree.all_nodes() {
+            let edge = if is_compatible(&node, "qcom,glink-rpm") {
+                read_rpm_edge(&tree, &node)
+            } else if is_compatible(&node, "sim,remoteproc") {
+                read_smem_edge(&tree, &node)
+            } else {
+                continue;
+            };
+            edges.push(edge.with_context(|| format!("node {}", node.name))?);
+        }
+        ensure!(
+            !edges.is_empty(),
+            "device tree has no qcom,glink-rpm or sim,remoteproc node"
+        );
         for (i, edge) in edges.iter().enumerate() {
             for other in &edges[..i] {
                 ensure!(
-                    edge.spi != other.spi && edge.message_ram.base != other.message_ram.base,
-                    "edges {} and {} share an interrupt or message RAM",
+                    edge.spi != other.spi && !share(edge.place, other.place),
+                    "edges {} and {} share an interrupt, message RAM or SMEM",
                     edge.name,
                     other.name
                 );
             }
+            ensure!(
+                smem.is_some() || !matches!(edge.place, Place::Smem { .. }),
+                "edge {} needs a qcom,smem node",
+                edge.name
+            );
         }
-        Ok(Self { smmu, edges, dtb })
+        Ok(Self {
+            smmu,
+            smem,
+            edges,
+            dtb,
+        })
     }
 
     /// Reads and compiles the `.dtsi` file at `path`.
@@ -151,7 +195,8 @@ impl Board {
     pub fn load(qemu_dtb: &[u8], path: &Path) -> anyhow::Result<Self> {
         let nodes = std::fs::read_to_string(path)
             .with_context(|| format!("read board {}", path.display()))?;
-        Self::compile(qemu_dtb, &nodes).with_context(|| format!("board {}", path.display()))
+        let dir = path.parent().unwrap_or(Path::new("."));
+        Self::compile(qemu_dtb, &nodes, dir).with_context(|| format!("board {}", path.display()))
     }
 }
 
@@ -244,7 +289,45 @@ fn target<'b, 'a>(
         .with_context(|| format!("{property} leads nowhere"))
 }
 
-fn read_edge<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> anyhow::Result<Edge> {
+/// Whether two edges would use the same memory.
+fn share(one: Place, other: Place) -> bool {
+    match (one, other) {
+        (Place::MessageRam(a), Place::MessageRam(b)) => a.base == b.base,
+        (Place::Smem { host, power }, Place::Smem { host: h, power: p }) => {
+            host == h || power.base == p.base
+        }
+        _ => false,
+    }
+}
+
+fn read_rpm_edge<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> anyhow::Result<Edge> {
+    let ram = region(&target(tree, node, "qcom,rpm-msg-ram")?)?;
+    read_edge(tree, node, Place::MessageRam(ram))
+}
+
+/// The edge below `node`, a remote processor.
+fn read_smem_edge<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> anyhow::Result<Edge> {
+    let power = region(node)?;
+    let edge = node
+        .children()
+        .find(|n| n.name == "glink-edge")
+        .context("no glink-edge")?;
+    let host = cells(&edge, "qcom,remote-pid")
+        .and_then(|c| c.first().copied())
+        .context("no qcom,remote-pid")?;
+    let host = u16::try_from(host).context("qcom,remote-pid")?;
+    let edge = read_edge(tree, &edge, Place::Smem { host, power })?;
+    Ok(Edge {
+        name: node.name.to_owned(),
+        ..edge
+    })
+}
+
+fn read_edge<'b, 'a>(
+    tree: &'b Fdt<'a>,
+    node: &FdtNode<'b, 'a>,
+    place: Place,
+) -> anyhow::Result<Edge> {
     let interrupt = cells(node, "interrupts").context("no interrupts")?;
     let [0, spi, 1] = interrupt[..] else {
         bail!("interrupts must be one SPI, rising edge (0 N 1), not {interrupt:?}");
@@ -252,7 +335,7 @@ fn read_edge<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> anyhow::Resul
     Ok(Edge {
         name: node.name.to_owned(),
         label: text(node, "label").unwrap_or_else(|| node.name.to_owned()),
-        message_ram: region(&target(tree, node, "qcom,rpm-msg-ram")?)?,
+        place,
         mailbox: region(&target(tree, node, "mboxes")?)?,
         spi,
         dsps: node.children().filter_map(|n| read_dsp(tree, &n)).collect(),
@@ -343,13 +426,67 @@ mod tests {
         run_dtc(&["-I", "dts", "-O", "dtb"], MACHINE.as_bytes()).unwrap()
     }
 
+    fn compile(nodes: &str) -> anyhow::Result<Board> {
+        Board::compile(&machine(), nodes, Path::new("."))
+    }
+
+    /// The same DSP below a remote processor.
+    const SMEM_BOARD: &str = r#"/ {
+	smem@5ff00000 { compatible = "qcom,smem"; reg = <0 0x5ff00000 0 0x100000>; };
+	mbox0: mailbox@5fe10000 { reg = <0 0x5fe10000 0 0x2000>; #mbox-cells = <1>; };
+	remoteproc-cdsp@5fe60000 {
+		compatible = "sim,remoteproc"; reg = <0 0x5fe60000 0 0x1000>;
+		glink-edge {
+			label = "turing"; qcom,remote-pid = <5>;
+			interrupts = <0 200 1>; mboxes = <&mbox0 4>;
+			/include/ "dsp.dtsi"
+		};
+	};
+};"#;
+
+    #[test]
+    fn reads_remote_processors_and_includes() {
+        let dir = tempfile::tempdir().unwrap();
+        let dsp = r#"fastrpc {
+			compatible = "qcom,fastrpc"; label = "cdsp";
+			qcom,glink-channels = "fastrpcglink-apps-dsp";
+		};"#;
+        std::fs::write(dir.path().join("dsp.dtsi"), dsp).unwrap();
+        let compile = |nodes: &str| Board::compile(&machine(), nodes, dir.path());
+        let board = compile(SMEM_BOARD).unwrap();
+        assert_eq!(board.smem.unwrap().to_string(), "0x5ff00000+0x100000");
+        let [edge] = &board.edges[..] else { panic!() };
+        assert_eq!(edge.name, "remoteproc-cdsp@5fe60000");
+        assert_eq!((edge.label.as_str(), edge.spi), ("turing", 200));
+        let Place::Smem { host, power } = edge.place else {
+            panic!()
+        };
+        assert_eq!((host, power.base), (5, 0x5fe6_0000));
+        assert_eq!(edge.dsps[0].label.as_deref(), Some("cdsp"));
+
+        let says = |nodes: &str, what: &str| {
+            let error = format!("{:#}", compile(nodes).unwrap_err());
+            assert!(error.contains(what), "{error}");
+        };
+        says(&SMEM_BOARD.replace("qcom,smem", "x"), "needs a qcom,smem");
+        says(
+            &SMEM_BOARD.replace("qcom,remote-pid", "x"),
+            "no qcom,remote",
+        );
+        says(&SMEM_BOARD.replace("glink-edge", "edge"), "no glink-edge");
+    }
+
     #[test]
     fn reads_edges_dsps_and_banks() {
-        let board = Board::compile(&machine(), BOARD).unwrap();
+        let board = compile(BOARD).unwrap();
         assert_eq!(board.smmu.base, 0x905_0000);
         let [edge] = &board.edges[..] else { panic!() };
         assert_eq!(edge.label, "cdsp");
-        assert_eq!(edge.message_ram.to_string(), "0x5fe00000+0x10000");
+        let ram = Region {
+            base: 0x5fe0_0000,
+            len: 0x10000,
+        };
+        assert_eq!(edge.place, Place::MessageRam(ram));
         assert_eq!((edge.mailbox.base, edge.spi), (0x5fe1_0000, 200));
         let [dsp] = &edge.dsps[..] else { panic!() };
         assert_eq!((dsp.sid_pos, dsp.label.as_deref()), (56, None));
@@ -364,11 +501,11 @@ mod tests {
     #[test]
     fn messages_say_what_is_wrong() {
         let says = |nodes: &str, what: &str| {
-            let error = format!("{:#}", Board::compile(&machine(), nodes).unwrap_err());
+            let error = format!("{:#}", compile(nodes).unwrap_err());
             assert!(error.contains(what), "{error}");
         };
         says("/ { oops", "syntax error");
-        says("/ { };", "no qcom,glink-rpm");
+        says("/ { };", "no qcom,glink-rpm or sim,remoteproc");
         says(&BOARD.replace("<0 200 1>", "<0 200 4>"), "rising edge");
         says(
             &BOARD.replace("qcom,rpm-msg-ram", "x"),

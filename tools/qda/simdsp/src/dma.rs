@@ -35,6 +35,7 @@ impl Dsp {
     ///
     /// A fault, which is recorded; the call is cancelled; more than [`MAX_ARGUMENT`] bytes.
     pub fn read(&self, call: &Call, addr: Address, len: u64) -> Result<Vec<u8>, Abort> {
+        let _access = self.accessing();
         self.alive(call)?;
         if len > MAX_ARGUMENT {
             return Err(Abort::bad(format!("{len:#x} bytes")));
@@ -57,6 +58,7 @@ impl Dsp {
     ///
     /// A fault, which is recorded; the call is cancelled.
     pub fn write(&self, call: &Call, addr: Address, data: &[u8]) -> Result<(), Abort> {
+        let _access = self.accessing();
         self.alive(call)?;
         if data.is_empty() {
             return Ok(());

@@ -8,6 +8,7 @@
 
 use crate::call::Call;
 use crate::check::Shape;
+use crate::glink::Side;
 use crate::lanes::Lanes;
 use crate::port::{Bank, Channel, Memory};
 use crate::process::Process;
@@ -18,7 +19,7 @@ use crate::wire::{status, Address, Request, Response, PD_EXIT_CTX};
 use anyhow::Context as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 /// Threads of one DSP; more calls than a channel has slots.
@@ -88,7 +89,8 @@ pub struct Dsp {
     handle: AtomicU32,
     vaddr: AtomicU64,
     trace: AtomicBool,
-    restarting: AtomicBool,
+    /// Held for reading while a call touches memory, for writing when all calls are cut off.
+    access: RwLock<()>,
     me: Weak<Dsp>,
 }
 
@@ -128,7 +130,7 @@ impl Dsp {
             handle: AtomicU32::new(FIRST_HANDLE),
             vaddr: AtomicU64::new(0xD000_0000),
             trace: AtomicBool::new(false),
-            restarting: AtomicBool::new(false),
+            access: RwLock::new(()),
             me: me.clone(),
         })
     }
@@ -208,9 +210,9 @@ impl Dsp {
         log::log!(level, "{}: {line}", self.label());
     }
 
-    /// Says that the next closing of the channel is the DSP's own doing, not the guest's.
-    pub fn restarting(&self) {
-        self.restarting.store(true, Ordering::Release);
+    /// Keeps the channel from closing while a call touches memory.
+    pub(crate) fn accessing(&self) -> RwLockReadGuard<'_, ()> {
+        self.access.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A live process.
@@ -348,16 +350,19 @@ impl Dsp {
     /// The channel is open.
     pub fn opened(&self, channel: Arc<dyn Channel>) {
         self.log(format_args!("channel open"));
-        self.restarting.store(false, Ordering::Release);
         self.inner().channel = Some(channel);
     }
 
-    /// The channel is gone: all calls and processes end; calls at work reach no memory any more.
-    pub fn closed(&self) {
-        self.log(format_args!("channel closed"));
+    /// The channel is gone: all calls and processes end; calls at work reach no memory any more. A
+    /// guest that closes it has to have released its processes before.
+    pub fn closed(&self, by: Side) {
+        self.log(format_args!("channel closed: {by:?}"));
+        {
+            let _none = self.access.write().unwrap_or_else(PoisonError::into_inner);
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
         let (processes, busy) = {
             let mut inner = self.inner();
-            self.epoch.fetch_add(1, Ordering::AcqRel);
             inner.channel = None;
             // The guest takes the memory back.
             inner.has_heap = false;
@@ -370,7 +375,7 @@ impl Dsp {
         for process in processes.values() {
             process.kill();
             drop(process.listener.drain());
-            if !self.restarting.load(Ordering::Acquire) {
+            if by == Side::Guest {
                 self.judge.report(
                     Rule::MissingRelease,
                     format!("channel closed, client {} alive", process.client),
@@ -484,7 +489,7 @@ impl crate::glink::Endpoint for Dsp {
     fn message(&self, payload: &[u8]) {
         Dsp::message(self, payload);
     }
-    fn closed(&self) {
-        Dsp::closed(self);
+    fn closed(&self, by: Side) {
+        Dsp::closed(self, by);
     }
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two FIFOs in the message RAM of a `qcom,glink-rpm` edge.
+//! The two FIFOs of an edge, wherever [`crate::message_ram`] or [`crate::smem`] has put them.
 //!
-//! The last 256 bytes of the message RAM are a table of contents: magic, count, then
-//! `{id, offset, size}` per FIFO. A FIFO is `le32 tail, le32 head`, then `size` bytes; the reader
-//! owns tail, the writer head (Linux: `drivers/rpmsg/qcom_glink_rpm.c`).
+//! A FIFO is a ring of bytes with two indices: the reader owns tail, the writer head.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -12,18 +10,8 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
-use crate::board::Region;
 use crate::ram::OutOfRam;
 use crate::ram::Ram;
-
-const TOC_SIZE: u64 = 256;
-const TOC_MAGIC: u32 = 0x6772_7430;
-/// Guest to DSP ("ap2r").
-const ID_TO_DSP: u32 = 0x6170_3272;
-/// DSP to guest ("r2ap").
-const ID_TO_GUEST: u32 = 0x7232_6170;
-/// Bytes of tail and head before the data.
-const INDICES: u64 = 8;
 
 /// One FIFO in guest RAM.
 pub struct Fifo {
@@ -37,6 +25,39 @@ pub struct Fifo {
 }
 
 impl Fifo {
+    /// A FIFO of `size` bytes at `data`, a multiple of 8, with its indices at `tail` and `head`;
+    /// empty.
+    ///
+    /// # Errors
+    ///
+    /// When it is not in RAM.
+    pub fn new(
+        ram: &Arc<Ram>,
+        tail: u64,
+        head: u64,
+        data: u64,
+        size: u32,
+    ) -> Result<Self, OutOfRam> {
+        let fifo = Self {
+            ram: Arc::clone(ram),
+            tail,
+            head,
+            data,
+            size,
+            erased: AtomicU32::new(0),
+        };
+        fifo.reset()?;
+        Ok(fifo)
+    }
+
+    /// Empties it when neither side is at work.
+    fn reset(&self) -> Result<(), OutOfRam> {
+        self.set_tail(0)?;
+        self.set_head(0)?;
+        self.erased.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Bytes of data that it can hold.
     pub fn size(&self) -> u32 {
         self.size
@@ -156,56 +177,30 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// Lays two FIFOs of `size` data bytes (a multiple of 8) into `region`, empty, and writes the
-    /// table of contents, magic last.
+    /// The two FIFOs of an edge.
     ///
     /// # Errors
     ///
-    /// When the region is not in RAM or too small.
-    pub fn create(ram: &Arc<Ram>, region: Region, size: u32) -> anyhow::Result<Self> {
-        let stride = INDICES + u64::from(size);
-        ensure!(
-            ram.contains(region.base, region.len),
-            "message RAM {region} is not in guest RAM"
-        );
-        ensure!(
-            size > 0 && size % 8 == 0 && 2 * stride + TOC_SIZE <= region.len,
-            "two FIFOs of {size} bytes don't fit message RAM {region}"
-        );
-        let toc = region.base + region.len - TOC_SIZE;
-        let mut pipes = Vec::new();
-        for (i, id) in [ID_TO_DSP, ID_TO_GUEST].into_iter().enumerate() {
-            let offset = i as u64 * stride;
-            let entry = toc + 8 + 12 * i as u64;
-            ram.store_u32(entry, id)?;
-            ram.store_u32(entry + 4, offset as u32)?;
-            ram.store_u32(entry + 8, size)?;
-            let base = region.base + offset;
-            let fifo = Fifo {
-                ram: Arc::clone(ram),
-                tail: base,
-                head: base + 4,
-                data: base + INDICES,
-                size,
-                erased: AtomicU32::new(0),
-            };
-            fifo.set_tail(0)?;
-            fifo.set_head(0)?;
-            pipes.push(fifo);
-        }
+    /// When they are not in RAM.
+    pub fn new(to_dsp: Fifo, to_guest: Fifo) -> Result<Self, OutOfRam> {
         // As if it had been read; see `Fifo::advance`.
-        pipes[0].fill(0, size, 0xff)?;
-        ram.store_u32(toc + 4, 2)?;
-        ram.store_u32(toc, TOC_MAGIC)?;
-        let to_guest = pipes.pop().expect("two");
-        let to_dsp = pipes.pop().expect("two");
+        to_dsp.fill(0, to_dsp.size, 0xff)?;
         Ok(Self { to_dsp, to_guest })
+    }
+
+    /// Empties both, as a DSP does that starts while the guest waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When they are not in RAM.
+    pub fn reset(&self) -> Result<(), OutOfRam> {
+        self.to_dsp.reset()?;
+        self.to_guest.reset()
     }
 
     /// Whether the guest's transport has started anew and nothing of it was read yet.
     ///
-    /// `glink_rpm_probe()` sets its own two indices to 0, leaves ours alone and writes a VERSION
-    /// frame at 0. Ask this when the FIFO is empty or shows erased bytes: after a true wrap it
+    /// It sets its own two indices to 0, leaves ours alone and writes a VERSION frame at 0. Ask this when the FIFO is empty or shows erased bytes: after a true wrap it
     /// shows frames, and bytes that were read are erased.
     pub fn guest_restarted(&self) -> Result<bool, OutOfRam> {
         if self.to_dsp.head()? != 8 {
@@ -221,7 +216,7 @@ impl Pipes {
     ///
     /// # Errors
     ///
-    /// When the message RAM is gone.
+    /// When they are not in RAM.
     pub fn follow_restart(&self) -> Result<(), OutOfRam> {
         if self.to_guest.tail()? == 0 {
             self.to_guest.set_head(0)?;
@@ -240,37 +235,31 @@ mod tests {
     fn pipes(size: u32) -> (Arc<Ram>, Pipes) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let ram = Arc::new(Ram::create(file.path(), VIRT_RAM_BASE, 0x10000).unwrap());
-        let region = Region {
-            base: VIRT_RAM_BASE,
-            len: 0x10000,
+        let fifo = |at: u64| {
+            let at = VIRT_RAM_BASE + at;
+            Fifo::new(&ram, at, at + 4, at + 8, size).unwrap()
         };
-        let pipes = Pipes::create(&ram, region, size).unwrap();
+        let pipes = Pipes::new(fifo(0), fifo(0x8000)).unwrap();
         (ram, pipes)
     }
 
     #[test]
-    fn table_of_contents() {
-        let (ram, _) = pipes(0x100);
-        let word = |off: u64| ram.load_u32(VIRT_RAM_BASE + 0xff00 + off).unwrap();
-        let words: Vec<u32> = (0..8).map(|i| word(4 * i)).collect();
-        assert_eq!(
-            words,
-            [0x67727430, 2, 0x61703272, 0, 0x100, 0x72326170, 0x108, 0x100]
-        );
+    fn what_never_fits_is_an_error() {
+        let (_ram, pipes) = pipes(16);
+        assert!(pipes.to_guest.write(&[0; 16]).is_err());
+        assert!(pipes.to_guest.write(&[0; 7]).is_err());
     }
 
     #[test]
-    fn too_large_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let ram = Arc::new(Ram::create(file.path(), VIRT_RAM_BASE, 0x1000).unwrap());
-        let region = |len| Region {
-            base: VIRT_RAM_BASE,
-            len,
-        };
-        assert!(Pipes::create(&ram, region(0x2000), 8).is_err());
-        assert!(Pipes::create(&ram, region(0x1000), 0x800).is_err());
-        let fifo = Pipes::create(&ram, region(0x1000), 16).unwrap().to_guest;
-        assert!(fifo.write(&[0; 16]).is_err());
+    fn reset_empties() {
+        let (_ram, pipes) = pipes(64);
+        assert!(pipes.to_guest.write(&[1; 24]).unwrap());
+        pipes.to_dsp.set_head(40).unwrap();
+        pipes.reset().unwrap();
+        let mut seen = vec![1];
+        pipes.to_dsp.peek(&mut seen).unwrap();
+        assert!(seen.is_empty());
+        assert_eq!(pipes.to_guest.head().unwrap(), 0);
     }
 
     #[test]

@@ -15,7 +15,9 @@
 //!   console, board
 //! ram, smmu, stream, lpae,  guest memory, and the walk that every DMA access takes
 //!   trace
-//! glink, fifo, frame        the transport
+//! glink, frame, intents,    the transport, over
+//!   power
+//! fifo, message_ram, smem   FIFOs in memory that the guest shares
 //! wire, meta                FastRPC on the wire: messages, scalars, metadata (pure)
 //! dsp, serve, dma, stats    one DSP: messages, calls, their memory, numbers
 //! lanes, process, call      its threads, processes and calls
@@ -29,14 +31,18 @@ pub mod console;
 pub mod fifo;
 pub mod frame;
 pub mod glink;
+pub mod intents;
 pub mod lpae;
 pub mod machine;
+pub mod message_ram;
 pub mod port;
+pub mod power;
 pub mod qemu;
 pub mod qmp;
 pub mod qtest;
 pub mod ram;
 pub mod sim;
+pub mod smem;
 pub mod smmu;
 pub mod stream;
 pub mod trace;

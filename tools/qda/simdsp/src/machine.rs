@@ -20,14 +20,17 @@ use tempfile::TempDir;
 use crate::board::Board;
 use crate::board::DspNode;
 use crate::board::Edge;
+use crate::board::Place;
 use crate::console::Console;
 use crate::console::Tee;
-use crate::fifo::Pipes;
 use crate::glink::Doorbell;
 use crate::glink::Endpoint;
 use crate::glink::Link;
 use crate::glink::Restarter;
 use crate::glink::Service;
+use crate::glink::Wires;
+use crate::message_ram;
+use crate::power::Power;
 use crate::qemu::dial;
 use crate::qemu::Boot;
 use crate::qemu::Hardware;
@@ -39,13 +42,14 @@ use crate::qmp::Qmp;
 use crate::qtest::Qtest;
 use crate::ram::Ram;
 use crate::ram::VIRT_RAM_BASE;
+use crate::smem;
 use crate::smmu::DspMemory;
 use crate::smmu::QtestRegisters;
 use crate::smmu::Smmu;
 use crate::trace::FaultLog;
 use crate::trace::Trace;
 
-/// Bytes of each FIFO: more than all calls that a channel can have outstanding.
+/// Bytes of each FIFO in message RAM: more than all calls that a channel can have outstanding.
 const FIFO_SIZE: u32 = 0x7000;
 /// How long QEMU may take to make its sockets.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -141,7 +145,7 @@ pub struct Dsp {
     pub node: DspNode,
     /// Its memory.
     pub memory: Arc<DspMemory>,
-    /// Restarts its channel.
+    /// Restarts its channel, or crashes it.
     pub restarter: Restarter,
 }
 
@@ -215,20 +219,39 @@ pub fn compile_board(hardware: &Hardware, board: &Path) -> anyhow::Result<Board>
 }
 
 /// Lays out the FIFOs of all edges. Must be done before the guest's transport looks.
-fn lay_pipes(ram: &Arc<Ram>, board: &Board) -> anyhow::Result<Vec<Pipes>> {
-    board
-        .edges
-        .iter()
-        .map(|edge| {
-            let mailbox = edge.mailbox;
-            ensure!(
-                ram.contains(mailbox.base, mailbox.len),
-                "mailbox {mailbox} of {} is not in guest RAM",
-                edge.name
-            );
-            Pipes::create(ram, edge.message_ram, FIFO_SIZE)
-                .with_context(|| format!("edge {}", edge.name))
-        })
+fn lay_wires(ram: &Arc<Ram>, board: &Board) -> anyhow::Result<Vec<Wires>> {
+    let host = |edge: &Edge| match edge.place {
+        Place::Smem { host, .. } => Some(host),
+        Place::MessageRam(_) => None,
+    };
+    let hosts: Vec<u16> = board.edges.iter().filter_map(host).collect();
+    let mut smem = match board.smem {
+        Some(region) => smem::lay(ram, region, &hosts)?,
+        None => Vec::new(),
+    }
+    .into_iter();
+    let mut lay = |edge: &Edge| {
+        let mailbox = edge.mailbox;
+        ensure!(
+            ram.contains(mailbox.base, mailbox.len),
+            "mailbox {mailbox} is not in guest RAM"
+        );
+        match edge.place {
+            Place::MessageRam(region) => Ok(Wires {
+                pipes: message_ram::lay(ram, region, FIFO_SIZE)?,
+                intents: false,
+                power: None,
+            }),
+            Place::Smem { power, .. } => Ok(Wires {
+                pipes: smem.next().context("no partition in SMEM")?,
+                intents: true,
+                power: Some(Power::new(ram, power)?),
+            }),
+        }
+    };
+    let edges = board.edges.iter();
+    edges
+        .map(|edge| lay(edge).with_context(|| format!("edge {}", edge.name)))
         .collect()
 }
 
@@ -265,7 +288,7 @@ impl Machine {
             .with_context(|| format!("write {}", boot.dtb.display()))?;
         let ram = Ram::create(&boot.ram, VIRT_RAM_BASE, config.hardware.mem_bytes())?;
         let ram = Arc::new(ram);
-        let pipes = lay_pipes(&ram, &board)?;
+        let wires = lay_wires(&ram, &board)?;
 
         let file = config
             .console_log
@@ -288,7 +311,7 @@ impl Machine {
             qmp: socket(QMP_SOCKET),
             control: Some(socket(CONTROL_SOCKET)),
         };
-        let mut machine = Self::assemble(board, ram, pipes, &running, factory)
+        let mut machine = Self::assemble(board, ram, wires, &running, factory)
             .map_err(|error| explain(&qemu, error))?;
         machine.qemu = Some(qemu);
         machine.error_log = Some(boot.error_log);
@@ -310,8 +333,8 @@ impl Machine {
             .with_context(|| format!("read {}", running.dtb.display()))?;
         let board = Board::read(dtb)?;
         let ram = Arc::new(Ram::open(&running.ram, VIRT_RAM_BASE)?);
-        let pipes = lay_pipes(&ram, &board)?;
-        let machine = Self::assemble(board, ram, pipes, running, factory)?;
+        let wires = lay_wires(&ram, &board)?;
+        let machine = Self::assemble(board, ram, wires, running, factory)?;
         machine.qmp.execute("cont", json!({}))?;
         Ok(machine)
     }
@@ -319,7 +342,7 @@ impl Machine {
     fn assemble(
         board: Board,
         ram: Arc<Ram>,
-        pipes: Vec<Pipes>,
+        wires: Vec<Wires>,
         running: &Running,
         factory: &mut Factory<'_>,
     ) -> anyhow::Result<Self> {
@@ -339,7 +362,7 @@ impl Machine {
         let (faults, trace) = (FaultLog::default(), Trace::default());
         let mut links = Vec::new();
         let mut dsps = Vec::new();
-        for (edge, pipes) in board.edges.iter().zip(pipes) {
+        for (edge, wires) in board.edges.iter().zip(wires) {
             let mut services = Vec::new();
             let mut seats = Vec::new();
             for node in &edge.dsps {
@@ -370,7 +393,7 @@ impl Machine {
                 gic: gic.clone(),
                 spi: edge.spi,
             };
-            let link = Link::start(&edge.label, pipes, Arc::new(line), services)?;
+            let link = Link::start(&edge.label, wires, Arc::new(line), services)?;
             dsps.extend(seats.into_iter().map(|(label, node, memory)| Dsp {
                 restarter: link.restarter(&node.channel),
                 label,

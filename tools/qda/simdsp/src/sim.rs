@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Context;
 
@@ -77,6 +76,9 @@ impl Sim {
             Ok(dsp as Arc<dyn Endpoint>)
         })?;
         let mut server = Server::new(dsps.clone());
+        for dsp in machine.dsps() {
+            server = server.with_restarter(&dsp.label, dsp.restarter.clone());
+        }
         if let Some(scripts) = &options.scripts {
             server = server.with_scripts(scripts);
         }
@@ -97,18 +99,6 @@ impl Sim {
             dsps,
             server,
         })
-    }
-
-    /// Restarts the DSP called `label`: its channel goes, and comes back after `down`. Whether
-    /// there is such a DSP.
-    pub fn restart_dsp(&self, label: &str, down: Duration) -> bool {
-        let dsp = self.dsps.iter().find(|dsp| dsp.label() == label);
-        let (Some(dsp), Some(seat)) = (dsp, self.machine.dsp(label)) else {
-            return false;
-        };
-        dsp.restarting();
-        seat.restarter.restart(down);
-        true
     }
 
     /// Logs the walks that were recorded since the last time.

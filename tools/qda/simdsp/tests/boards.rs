@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use simdsp::board::Board;
+use simdsp::board::Place;
+use simdsp::board::Region;
 use simdsp::machine::compile_board;
 use simdsp::qemu::Hardware;
 
@@ -50,9 +52,24 @@ fn cdsp() {
     assert!(node.banks.iter().all(|b| b.coherent));
 }
 
+/// Both tiers have the same DSPs.
 #[test]
 fn two_dsps() {
-    let board = load("two-dsp.dtsi");
+    for name in ["two-dsp.dtsi", "two-dsp-smem.dtsi"] {
+        is_two_dsps(&load(name));
+    }
+    let smem = load("two-dsp-smem.dtsi");
+    let hosts: Vec<_> = smem.edges.iter().map(|e| e.place).collect();
+    assert!(
+        matches!(
+            hosts[..],
+            [Place::Smem { host: 5, .. }, Place::Smem { host: 2, .. }]
+        ),
+        "{hosts:?}"
+    );
+}
+
+fn is_two_dsps(board: &Board) {
     let cdsp = [
         bank(1, &[0x1401]),
         bank(2, &[0x1402]),
@@ -60,7 +77,7 @@ fn two_dsps() {
         bank(4, &[0x1404, 0x1424]),
     ];
     let adsp = [bank(3, &[0x1003]), bank(4, &[0x1004]), bank(5, &[0x1005])];
-    assert_eq!(shape(&board), [dsp("cdsp", &cdsp), dsp("adsp", &adsp)]);
+    assert_eq!(shape(board), [dsp("cdsp", &cdsp), dsp("adsp", &adsp)]);
     let secure: Vec<bool> = board.edges.iter().map(|e| !e.dsps[0].non_secure).collect();
     assert_eq!(secure, [false, true]);
 }
@@ -95,15 +112,31 @@ fn one_defect_each() {
     assert_eq!(healthy.1.len(), 3);
 }
 
+/// Memory that only this edge uses.
+fn own_memory(place: Place) -> Region {
+    match place {
+        Place::MessageRam(region) => region,
+        Place::Smem { power, .. } => power,
+    }
+}
+
 /// No two nodes of any board share memory, an interrupt or a stream id.
 #[test]
 fn nothing_is_shared() {
-    for name in ["cdsp", "two-dsp", "kaanapali", "no-iommu", "broken"] {
+    for name in [
+        "cdsp",
+        "two-dsp",
+        "two-dsp-smem",
+        "kaanapali",
+        "no-iommu",
+        "broken",
+    ] {
         let board = load(&format!("{name}.dtsi"));
         let mut regions: Vec<_> = board
             .edges
             .iter()
-            .flat_map(|e| [e.message_ram, e.mailbox])
+            .flat_map(|e| [own_memory(e.place), e.mailbox])
+            .chain(board.smem)
             .collect();
         regions.sort_by_key(|r| r.base);
         for pair in regions.windows(2) {

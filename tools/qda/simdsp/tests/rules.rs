@@ -5,6 +5,7 @@
 mod guest;
 
 use guest::{words, Arg, Caller, Guest, Raw};
+use simdsp::glink::Side;
 use simdsp::port::Memory as _;
 use simdsp::strict::Profile;
 
@@ -273,7 +274,7 @@ fn clients() {
         0
     );
     assert_eq!(guest.broken()[3..], ["bank-mixed"]);
-    guest.dsp.closed();
+    guest.dsp.closed(Side::Guest);
     assert_eq!(guest.broken()[4..], ["missing-release"]);
 }
 

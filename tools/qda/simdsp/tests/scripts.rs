@@ -5,6 +5,7 @@
 mod guest;
 
 use guest::{words, Arg, Caller, Guest, Sent};
+use simdsp::glink::Side;
 use std::time::{Duration, Instant};
 
 const BAD_STATE: i32 = 0x8000_040Du32 as i32;
@@ -207,6 +208,9 @@ fn the_end_finds_what_is_left() {
     assert_eq!(guest.ask("begin third"), "ok");
     assert_eq!(guest.ask("expect-fault 1"), "ok");
     assert_eq!(guest.ask("end"), "fail 1\n0 faults, 1 expected");
+    assert_eq!(guest.ask("begin fourth"), "ok");
+    assert_eq!(guest.ask("expect-fault any"), "ok");
+    assert_eq!(guest.ask("end"), "ok");
 }
 
 #[test]
@@ -215,8 +219,7 @@ fn closing_ends_everything() {
     guest.send(caller, module, 9, &[]);
     guest.send(Caller { tid: 8, ..caller }, module, 7, &[words(&[60_000])]);
     std::thread::sleep(Duration::from_millis(30));
-    guest.dsp.restarting();
-    guest.dsp.closed();
+    guest.dsp.closed(Side::Dsp);
     assert!(guest.is_quiet());
     for key in ["outstanding", "processes", "parked", "violations"] {
         assert_eq!(guest.ask(&format!("stat cdsp {key}")), "ok 0", "{key}");

@@ -2,7 +2,7 @@
 
 //! The lines of the control port.
 
-use super::{fault_line, Server};
+use super::{fault_line, Server, RESTART_MS};
 use crate::dsp::Dsp;
 use crate::pd::listener::Reverse;
 use crate::port::{Bank, Fault};
@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The requests, for `help`.
 const REQUESTS: &[&str] = &[
@@ -30,6 +31,8 @@ const REQUESTS: &[&str] = &[
     "kill",
     "reverse",
     "reverse-open",
+    "restart",
+    "crash",
     "touch",
     "mappings",
     "dsps",
@@ -95,7 +98,10 @@ impl Server {
                 ok()
             }
             "expect-fault" => {
-                self.expect_faults(args.number()?);
+                match args.word()? {
+                    "any" => self.expect_any_faults(),
+                    word => self.expect_faults(number(word)?),
+                }
                 ok()
             }
             "profile" => {
@@ -187,6 +193,16 @@ impl Server {
             "reverse-open" => {
                 let (status, handle, error) = self.reverse_open(dsp, args.word()?)?;
                 format!("ok {status} {handle} {error}")
+            }
+            "restart" => {
+                let ms = args.optional::<u64>()?.unwrap_or(RESTART_MS);
+                let restarter = self.restarter(dsp.label())?;
+                restarter.restart(Duration::from_millis(ms))?;
+                "ok".into()
+            }
+            "crash" => {
+                self.restarter(dsp.label())?.crash()?;
+                "ok".into()
             }
             "touch" => {
                 let (client, iova, len): (i64, u64, u64) =

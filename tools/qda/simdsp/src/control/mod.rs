@@ -13,6 +13,7 @@
 //! | `script <JSON on one line>` | `ok`; see [`crate::script`] |
 //! | `allow <rule>` | `ok`; the test may break this rule of [`crate::strict`] |
 //! | `expect-fault <n>` | `ok`; adds to the number of faults that `end` wants |
+//! | `expect-fault any` | `ok`; `end` takes any number of faults |
 //! | `profile fastrpc\|qda` | `ok`; whose driver is judged |
 //! | `stat <dsp> <key>` | `ok <number>`; keys below |
 //! | `faults` | `ok <n>`*: `<dsp> client <c> bank <b> <kind> sid <s> iova <hex> level <l> r\|w` |
@@ -22,6 +23,8 @@
 //! | `kill <dsp> <client>` | `ok`; the process dies: its calls fail, later ones too, and the DSP sends the notice |
 //! | `reverse <dsp> <handle> <method> [client:<n>] [in:<hex>]... [out:<len>]...` | `ok <status> <hex or -> ...` |
 //! | `reverse-open <dsp> <name>` | `ok <status> <handle> <error>` |
+//! | `restart <dsp> [ms]` | `ok`; the DSP closes its channel, and offers it again after 200 ms or so many |
+//! | `crash <dsp>` | `ok`; the DSP hangs until the guest stops its remote processor, or `restart` |
 //! | `touch <dsp> <client> <iova> <len> r\|w` | `ok`, or `fault <kind> sid <s> iova <hex> level <l> r\|w`; not counted as a fault of the test |
 //! | `mappings <dsp> <bank>` | `ok <n>`*: `<iova hex> <pa hex> <len hex> r\|rw` |
 //! | `dsps` | `ok <n>`*: `<label> sid_pos <n> banks <b>,<b>...` |
@@ -39,6 +42,7 @@
 mod lines;
 
 use crate::dsp::Dsp;
+use crate::glink::Restarter;
 use crate::pd::listener::{Answer, Reverse};
 use crate::port::{Bank, Fault};
 use crate::script::Script;
@@ -54,10 +58,14 @@ use std::time::{Duration, Instant};
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long a reverse call waits for a listener, and for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For how many milliseconds a DSP that restarts is away.
+const RESTART_MS: u64 = 200;
+
 #[derive(Debug, Default)]
 struct Test {
     name: Option<String>,
     faults: u64,
+    any_faults: bool,
     /// Clients that lived before it began, by DSP; not its business.
     before: BTreeMap<String, BTreeSet<i32>>,
 }
@@ -66,6 +74,7 @@ struct Test {
 #[derive(Debug)]
 pub struct Server {
     dsps: Vec<Arc<Dsp>>,
+    restarters: BTreeMap<String, Restarter>,
     scripts: Option<PathBuf>,
     test: Mutex<Test>,
 }
@@ -75,6 +84,7 @@ impl Server {
     pub fn new(dsps: Vec<Arc<Dsp>>) -> Self {
         Self {
             dsps,
+            restarters: BTreeMap::new(),
             scripts: None,
             test: Mutex::new(Test::default()),
         }
@@ -84,6 +94,22 @@ impl Server {
     pub fn with_scripts(mut self, dir: impl Into<PathBuf>) -> Self {
         self.scripts = Some(dir.into());
         self
+    }
+
+    /// Restarts the DSP with this label by `restarter`.
+    pub fn with_restarter(mut self, label: &str, restarter: Restarter) -> Self {
+        self.restarters.insert(label.into(), restarter);
+        self
+    }
+
+    /// What restarts the DSP with this label.
+    ///
+    /// # Errors
+    ///
+    /// It can't be restarted.
+    pub fn restarter(&self, label: &str) -> anyhow::Result<&Restarter> {
+        let found = self.restarters.get(label);
+        found.ok_or_else(|| anyhow!("DSP {label:?} can't be restarted"))
     }
 
     fn test(&self) -> MutexGuard<'_, Test> {
@@ -122,6 +148,7 @@ impl Server {
         *self.test() = Test {
             name: Some(name.into()),
             faults: 0,
+            any_faults: false,
             before: self.dsps.iter().map(before).collect(),
         };
         for dsp in &self.dsps {
@@ -142,6 +169,11 @@ impl Server {
     /// Adds to the number of faults that the test means to cause.
     pub fn expect_faults(&self, n: u64) {
         self.test().faults += n;
+    }
+
+    /// Lets the test cause any number of faults.
+    pub fn expect_any_faults(&self) {
+        self.test().any_faults = true;
     }
 
     /// Ends a test: gives its problems, none when all is well.
@@ -173,7 +205,7 @@ impl Server {
             }
         }
         let faults: u64 = self.dsps.iter().filter_map(|dsp| dsp.stat("faults")).sum();
-        if faults != test.faults {
+        if faults != test.faults && !test.any_faults {
             problems.push(format!("{faults} faults, {} expected", test.faults));
             problems.extend(self.faults());
         }

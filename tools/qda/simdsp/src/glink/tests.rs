@@ -2,11 +2,18 @@
 
 //! The link against a guest that follows the kernel's driver word by word.
 
+use super::server::FIRST_INTENTS;
+use super::server::GARBAGE_LIMIT;
+use super::slot::REOPEN;
 use super::*;
 use crate::board::Region;
+use crate::message_ram;
 use crate::ram::Ram;
 use crate::ram::VIRT_RAM_BASE;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
+
+mod smem;
 
 const NAME: &str = "fastrpcglink-apps-dsp";
 const SIZE: u32 = 0x400;
@@ -42,7 +49,7 @@ impl Endpoint for Echo {
         let payload = payload.to_vec();
         thread::spawn(move || channel.send(&payload).unwrap());
     }
-    fn closed(&self) {
+    fn closed(&self, _by: Side) {
         self.log.lock().unwrap().push("closed".into());
     }
 }
@@ -105,6 +112,14 @@ impl Guest {
         out
     }
 
+    /// Waits for a frame; its command.
+    fn next_command(&self) -> u16 {
+        let tail = self.ram.load_u32(RX).unwrap();
+        let head = self.get(8);
+        self.ram.store_u32(RX, tail).unwrap();
+        u16::from_le_bytes([head[0], head[1]])
+    }
+
     fn expect(&self, command: u16) -> (u16, u32) {
         let h = self.get(8);
         let got = u16::from_le_bytes([h[0], h[1]]);
@@ -154,20 +169,28 @@ impl Guest {
 }
 
 fn start() -> (Guest, Link, Arc<Echo>, Arc<Bell>) {
+    start_link(false, false)
+}
+
+/// Where the words of the power register are.
+const POWER: u64 = VIRT_RAM_BASE + 0x1000;
+
+fn start_link(intents: bool, power: bool) -> (Guest, Link, Arc<Echo>, Arc<Bell>) {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let ram = Arc::new(Ram::create(file.path(), VIRT_RAM_BASE, 0x1000).unwrap());
-    let region = Region {
-        base: VIRT_RAM_BASE,
-        len: 0x1000,
+    let ram = Arc::new(Ram::create(file.path(), VIRT_RAM_BASE, 0x2000).unwrap());
+    let region = |base| Region { base, len: 0x1000 };
+    let wires = Wires {
+        pipes: message_ram::lay(&ram, region(VIRT_RAM_BASE), SIZE).unwrap(),
+        intents,
+        power: power.then(|| Power::new(&ram, region(POWER)).unwrap()),
     };
-    let pipes = Pipes::create(&ram, region, SIZE).unwrap();
     let echo = Arc::new(Echo::default());
     let bell = Arc::new(Bell(AtomicUsize::new(0)));
     let service = Service {
         name: NAME.into(),
         endpoint: Arc::clone(&echo) as Arc<dyn Endpoint>,
     };
-    let link = Link::start("test", pipes, Arc::clone(&bell) as _, vec![service]).unwrap();
+    let link = Link::start("test", wires, Arc::clone(&bell) as _, vec![service]).unwrap();
     (Guest { ram }, link, echo, bell)
 }
 
@@ -320,7 +343,8 @@ fn dsp_restart_takes_the_channel_and_offers_it_again() {
     let rcid = guest.come_up();
     guest.bind(rcid, 7);
     guest.echo(rcid, 7, b"x");
-    link.restarter(NAME).restart(Duration::from_millis(30));
+    let restarter = link.restarter(NAME);
+    restarter.restart(Duration::from_millis(30)).unwrap();
     assert_eq!(guest.expect(3).0, rcid);
     // The driver's last words reach nobody; its endpoint closes; the transport agrees.
     guest.word(9, 7, 0);

@@ -5,31 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "kselftest_harness.h"
 
-#include "child.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
+#include "sysfs.h"
 
 #define BUS	"/sys/bus/rpmsg"
 #define DRIVER	BUS "/drivers/qda"
 
 /* Unbinding waits for the DSP, but not for ever. */
 #define BOUND_MS	10000
-
-static int write_text(const char *path, const char *text)
-{
-	int fd, ret;
-
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
 
 FIXTURE(unbind)
 {
@@ -50,29 +39,12 @@ FIXTURE_SETUP(unbind)
 	}
 	ASSERT_NE(0, self->device[0]);
 	/* The driver comes back when the test says so. */
-	ASSERT_EQ(0, write_text(BUS "/drivers_autoprobe", "0"));
+	ASSERT_EQ(0, sysfs_write(BUS "/drivers_autoprobe", "0"));
 }
 
-static int unbind_child(struct child *parent, void *arg)
+static int unbind_driver(const char *device)
 {
-	child_tell(parent, write_text(DRIVER "/unbind", arg));
-	return 0;
-}
-
-/* Unbinds from another process, so that a driver that hangs doesn't take the test along. */
-static int unbind(char *device)
-{
-	struct child child;
-	int ret;
-
-	ret = child_start(&child, unbind_child, device);
-	if (ret)
-		return ret;
-	ret = child_hear(&child, BOUND_MS);
-	/* One that hangs can't be killed either. */
-	if (ret != -ETIMEDOUT)
-		child_wait(&child, 1000);
-	return ret;
+	return sysfs_write_within(DRIVER "/unbind", device, BOUND_MS);
 }
 
 /*
@@ -86,7 +58,7 @@ static int bind_again(const char *device)
 
 	for (int i = 0; i < 1000; i++) {
 		usleep(10000);
-		ret = write_text(DRIVER "/bind", device);
+		ret = sysfs_write(DRIVER "/bind", device);
 		if (ret == -EAGAIN)
 			deferred = true;
 		else if (ret != -ENODEV)
@@ -105,7 +77,7 @@ FIXTURE_TEARDOWN(unbind)
 {
 	if (self->unbound)
 		EXPECT_EQ(0, bind_again(self->device));
-	EXPECT_EQ(0, write_text(BUS "/drivers_autoprobe", "1"));
+	EXPECT_EQ(0, sysfs_write(BUS "/drivers_autoprobe", "1"));
 	EXPECT_EQ(0, qda_test_end());
 }
 
@@ -120,7 +92,7 @@ TEST_F(unbind, idle)
 {
 	int fd;
 
-	ASSERT_EQ(0, unbind(self->device));
+	ASSERT_EQ(0, unbind_driver(self->device));
 	self->unbound = true;
 	EXPECT_EQ(-ENODEV, qda_open("cdsp"));
 	fd = rebind(self->device);
@@ -162,7 +134,7 @@ TEST_F_TIMEOUT(unbind, with_open_files, 60)
 				       NULL));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "drops", drops + 1, 5000));
 
-	ASSERT_EQ(0, unbind(self->device));
+	ASSERT_EQ(0, unbind_driver(self->device));
 	self->unbound = true;
 	/* The DSP was told that its process ends; the callers learn of it, one way or the other. */
 	EXPECT_EQ(releases + 1, simdsp_stat("cdsp", "releases"));
@@ -202,6 +174,37 @@ TEST_F_TIMEOUT(unbind, with_open_files, 60)
 	close(again);
 }
 
+TEST_F(unbind, every_process_is_released)
+{
+	long long releases = simdsp_stat("cdsp", "releases");
+	int fds[3], again;
+
+	for (int i = 0; i < 3; i++) {
+		fds[i] = qda_open("cdsp");
+		ASSERT_LE(0, fds[i]);
+	}
+	/* Two that the DSP made, and one on the root process. */
+	ASSERT_EQ(0, qda_create(fds[0]));
+	ASSERT_EQ(0, qda_create(fds[1]));
+	ASSERT_EQ(0, qda_ioctl(fds[2], DRM_IOCTL_QDA_INIT_ATTACH, NULL));
+	ASSERT_EQ(3, simdsp_stat("cdsp", "processes"));
+
+	ASSERT_EQ(0, unbind_driver(self->device));
+	self->unbound = true;
+	/* Before the driver let go of the channel, not when the files are closed. */
+	EXPECT_EQ(releases + 3, simdsp_stat("cdsp", "releases"));
+	EXPECT_EQ(0, simdsp_stat("cdsp", "processes"));
+	EXPECT_EQ(0, simdsp_stat("cdsp", "mappings"));
+	again = rebind(self->device);
+	ASSERT_LE(0, again);
+	self->unbound = false;
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	EXPECT_EQ(1, simdsp_stat("cdsp", "processes"));
+	EXPECT_EQ(releases + 3, simdsp_stat("cdsp", "releases"));
+	close(again);
+}
+
 TEST_F_TIMEOUT(unbind, while_the_other_dsp_listens, 60)
 {
 	/* A call that may never end, on one DSP, must not keep the other from going. */
@@ -216,7 +219,7 @@ TEST_F_TIMEOUT(unbind, while_the_other_dsp_listens, 60)
 	ASSERT_TRUE(simdsp_wait_stat("adsp", "listeners", 1, 5000));
 
 	start = qda_now_ms();
-	ASSERT_EQ(0, unbind(self->device));
+	ASSERT_EQ(0, unbind_driver(self->device));
 	EXPECT_GT(BOUND_MS, qda_now_ms() - start);
 	self->unbound = true;
 	EXPECT_FALSE(simdsp_call_done(&listener.call));
@@ -238,7 +241,7 @@ TEST_F_TIMEOUT(unbind, again_and_again, 90)
 	for (int i = 0; i < 10; i++) {
 		int fd;
 
-		ASSERT_EQ(0, unbind(self->device));
+		ASSERT_EQ(0, unbind_driver(self->device));
 		self->unbound = true;
 		fd = rebind(self->device);
 		ASSERT_LE(0, fd);
@@ -248,6 +251,120 @@ TEST_F_TIMEOUT(unbind, again_and_again, 90)
 		if (i % 2)
 			close(fd);
 	}
+}
+
+/* The driver as a module. */
+FIXTURE(reload)
+{
+	int devices;
+};
+
+FIXTURE_SETUP(reload)
+{
+	const char *why = qda_test_begin("reload", _metadata->name, true);
+	int fd = -1;
+
+	if (why)
+		SKIP(return, "%s", why);
+	if (access("/sys/module/qda/initstate", F_OK))
+		SKIP(return, "the driver is no module");
+	/* After the test before, the channel may be on its way back. */
+	for (int i = 0; i < 500 && fd < 0; i++) {
+		fd = qda_open("cdsp");
+		usleep(10000);
+	}
+	ASSERT_LE(0, fd);
+	close(fd);
+	self->devices = sysfs_count("/dev/accel");
+}
+
+FIXTURE_TEARDOWN(reload)
+{
+	EXPECT_EQ(0, qda_test_end());
+}
+
+static int unload(void)
+{
+	return syscall(SYS_delete_module, "qda", O_NONBLOCK) ? -errno : 0;
+}
+
+/* Loads it again; its devices are to come back. */
+static bool reload(int devices)
+{
+	if (system("modprobe qda"))
+		return false;
+	for (int i = 0; i < 1000 && sysfs_count("/dev/accel") != devices; i++)
+		usleep(10000);
+	return sysfs_count("/dev/accel") == devices;
+}
+
+TEST_F_TIMEOUT(reload, in_use, 60)
+{
+	struct drm_prime_handle prime = { .flags = DRM_CLOEXEC | DRM_RDWR };
+	int fd, idle, again;
+	struct simdsp_call held;
+	struct qda_buf buf;
+	__u32 handle;
+	void *map;
+
+	/* A file that is merely open, and one whose call the DSP has. */
+	idle = qda_open("cdsp");
+	ASSERT_LE(0, idle);
+	EXPECT_EQ(-EWOULDBLOCK, unload());
+	fd = qda_open_process("cdsp");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, simdsp_open(fd, &handle));
+	ASSERT_EQ(0, simdsp_call_start(&held, fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "held", 1, 5000));
+	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_FALSE(simdsp_call_done(&held));
+	EXPECT_EQ(self->devices, sysfs_count("/dev/accel"));
+	EXPECT_TRUE(works(fd));
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 9"));
+	EXPECT_EQ(9, simdsp_call_join(&held));
+
+	/* A buffer that only its dma-buf holds. */
+	ASSERT_EQ(0, qda_buf_new(fd, 65536, &buf));
+	prime.handle = buf.handle;
+	ASSERT_EQ(0, qda_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
+	qda_fill(buf.map, buf.size, 7);
+	qda_buf_free(&buf);
+	close(fd);
+	close(idle);
+	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(self->devices, sysfs_count("/dev/accel"));
+	map = mmap(NULL, buf.size, PROT_READ, MAP_SHARED, prime.fd, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	close(prime.fd);
+	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_TRUE(qda_filled(map, buf.size, 7));
+	munmap(map, buf.size);
+
+	/* The last is gone: it unloads, and loads again. */
+	ASSERT_EQ(0, unload());
+	EXPECT_EQ(0, sysfs_count("/dev/accel"));
+	ASSERT_TRUE(reload(self->devices));
+	again = qda_open_process("cdsp");
+	ASSERT_LE(0, again);
+	EXPECT_TRUE(works(again));
+	close(again);
+}
+
+TEST_F_TIMEOUT(reload, again_and_again, 120)
+{
+	const char *wish = getenv("QDA_RELOADS");
+	int reloads = wish ? atoi(wish) : 5;
+
+	for (int i = 0; i < reloads; i++) {
+		int fd = qda_open_process("cdsp");
+
+		ASSERT_LE(0, fd);
+		ASSERT_TRUE(works(fd));
+		close(fd);
+		ASSERT_EQ(0, unload());
+		ASSERT_TRUE(reload(self->devices));
+	}
+	TH_LOG("%d reloads", reloads);
 }
 
 TEST_HARNESS_MAIN
