@@ -32,7 +32,6 @@ use crate::{
 use kernel::{
     current,
     drm::gem::BaseObject,
-    page::PAGE_SIZE,
     prelude::*,
     sync::{
         barrier,
@@ -69,6 +68,9 @@ impl UserArg {
 
     /// Size of `struct drm_qda_call_arg`.
     const CALL_LEN: usize = 32;
+
+    /// Largest size that a program may say it has.
+    const CALL_MAX: usize = 4096;
 
     /// Reads a `struct drm_qda_invoke_arg`.
     fn from_invoke(bytes: &[u8; Self::INVOKE_LEN]) -> Self {
@@ -176,7 +178,7 @@ impl Invoke {
         if count > 0 && size < UserArg::CALL_LEN {
             return Err(EINVAL);
         }
-        if size > PAGE_SIZE {
+        if size > UserArg::CALL_MAX {
             return Err(E2BIG);
         }
 
@@ -189,10 +191,16 @@ impl Invoke {
             args.push(UserArg::from_call(&bytes)?, GFP_KERNEL)?;
 
             // What a newer program has behind that must be nothing.
-            for _ in UserArg::CALL_LEN..size {
-                if reader.read::<u8>()? != 0 {
+            let mut left = size - UserArg::CALL_LEN;
+            while left > 0 {
+                let mut more = [0u8; UserArg::CALL_LEN];
+                let len = left.min(more.len());
+
+                reader.read_slice(&mut more[..len])?;
+                if more.iter().any(|&byte| byte != 0) {
                     return Err(E2BIG);
                 }
+                left -= len;
             }
         }
         Ok(Self {

@@ -618,8 +618,8 @@ struct drm_qda_call_arg {
  * * EINVAL: @flags, @status or a field of an argument that must be 0 is not; @arg_count is not the
  *   number of arguments that @scalars has; @arg_size is below the size of
  *   &struct drm_qda_call_arg; or an argument reaches past the end of its buffer.
- * * E2BIG: also if @arg_size is above a page, or an argument has something that this kernel does
- *   not know.
+ * * E2BIG: also if @arg_size is above 4096, or an argument has something that this kernel does not
+ *   know.
  */
 struct drm_qda_call {
 	/** @handle: in: remote handle. */

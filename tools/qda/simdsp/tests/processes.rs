@@ -351,7 +351,7 @@ fn static_processes_and_their_heap() {
         pd: 1,
         bank: 1,
     };
-    let mut make = |guest: &mut Guest, client, heap| {
+    let make = |guest: &mut Guest, client, heap| {
         guest.dsp.begin_test();
         let status = guest.call(kernel, 1, 8, &static_process(client, heap)).0;
         (status, guest.broken())
