@@ -28,7 +28,8 @@ use crate::{
         Names, //
     },
     proto::status_to_value,
-    session::Session, //
+    session::Session,
+    slots::Want, //
 };
 use kernel::{
     drm::{
@@ -301,7 +302,7 @@ impl QdaFile {
     ) -> Result<i32> {
         let session = Self::session(file);
 
-        status_to_value(session.started(session.start(&Kind::Root)?)?)
+        status_to_value(session.started(session.start(&Kind::Root, Want::Process)?)?)
     }
 
     /// `DRM_QDA_INIT_CREATE`.
@@ -321,7 +322,7 @@ impl QdaFile {
         };
         let kind = Kind::user(shell, args.attrs, args.siglen)?;
 
-        status_to_value(session.started(session.start(&kind)?)?)
+        status_to_value(session.started(session.start(&kind, Want::Process)?)?)
     }
 
     /// `DRM_QDA_MAP`.

@@ -21,7 +21,8 @@ use crate::{
         MAX_SHELL, //
     },
     layout::MAX_INLINE,
-    process::MAX_OUTSTANDING, //
+    process::MAX_OUTSTANDING,
+    slots::Want, //
 };
 use kernel::{
     drm::{
@@ -72,7 +73,8 @@ impl QdaFile {
         file: &DrmFile,
     ) -> Result<i32> {
         let session = Self::session(file);
-        if args.flags & !uapi::QDA_SESSION_POLL != 0 || args.pad != 0 || args.status != 0 {
+        let known = uapi::QDA_SESSION_POLL | uapi::QDA_SESSION_OWN_BANK;
+        if args.flags & !known != 0 || args.pad != 0 || args.status != 0 {
             return Err(EINVAL);
         }
         let polls = args.flags & uapi::QDA_SESSION_POLL != 0;
@@ -82,7 +84,12 @@ impl QdaFile {
         }
 
         // No call can be made before the DSP has answered.
-        let starting = session.start(&kind)?;
+        let want = if args.flags & uapi::QDA_SESSION_OWN_BANK != 0 {
+            Want::OwnProcess
+        } else {
+            Want::Process
+        };
+        let starting = session.start(&kind, want)?;
         session.set_polls(polls)?;
         args.status = session.started(starting)?;
         Ok(0)

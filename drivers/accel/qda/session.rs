@@ -136,7 +136,8 @@ impl Session {
         Ok((process.identity.client_id, bank))
     }
 
-    /// Asks the DSP for a process; [`Session::started`] waits for it.
+    /// Asks the DSP for a process, in a bank that fits what the client wants of it;
+    /// [`Session::started`] waits for it.
     ///
     /// # Errors
     ///
@@ -146,15 +147,15 @@ impl Session {
     /// - those of [`Kind::permit`], of mapping the image, of [`Heap::offer`] and of sending.
     ///
     /// [`Heap::offer`]: crate::heap::Heap::offer
-    pub(crate) fn start(&self, kind: &Kind) -> Result<Starting> {
+    pub(crate) fn start(&self, kind: &Kind, want: Want) -> Result<Starting> {
         kind.permit(&self.channel)?;
 
         self.state.lock().begin()?;
-        self.ask(kind).inspect_err(|_| self.settle(None))
+        self.ask(kind, want).inspect_err(|_| self.settle(None))
     }
 
-    fn ask(&self, kind: &Kind) -> Result<Starting> {
-        let lease = self.channel.banks.lease(&self.client, Want::Process)?;
+    fn ask(&self, kind: &Kind, want: Want) -> Result<Starting> {
+        let lease = self.channel.banks.lease(&self.client, want)?;
         let process = self.channel.register(kind.pd(), lease)?;
 
         match self.send(&process, kind) {

@@ -517,6 +517,13 @@ struct drm_qda_get_param {
  * told to do so, as the FastRPC library does. A call that takes longer, or fails, ends as usual.
  */
 #define QDA_SESSION_POLL		(1 << 0)
+/**
+ * define QDA_SESSION_OWN_BANK - the process shares its context bank with nothing, now or later
+ *
+ * Without it, the second process of one client (one address space of user space) gets a bank of its
+ * own only while one is free, and else shares one of the client's.
+ */
+#define QDA_SESSION_OWN_BANK		(1 << 1)
 
 /** define QDA_STATIC_NAME_LEN - size of a static process's name, with its terminating NUL. */
 #define QDA_STATIC_NAME_LEN		32
@@ -558,7 +565,7 @@ struct drm_qda_get_param {
 struct drm_qda_session_create {
 	/** @kind: in: one of QDA_SESSION_ROOT to QDA_SESSION_USER_UNSIGNED. */
 	__u32 kind;
-	/** @flags: in: QDA_SESSION_POLL, or 0. */
+	/** @flags: in: QDA_SESSION_POLL, QDA_SESSION_OWN_BANK, or both, or 0. */
 	__u32 flags;
 	/** @attrs: in: QDA_PROC_ATTR_* of a user process. */
 	__u32 attrs;

@@ -123,6 +123,35 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "banks",
+        about: "who gets which context bank",
+        what: What::Guest(&[Boot {
+            script: "tests",
+            args: &["2", "qda_banks"],
+            limit: 240,
+            ..PLAIN
+        }]),
+    },
+    Suite {
+        name: "gem",
+        about: "buffers: where their memory comes from, how much, and how the DSP uses them",
+        what: What::Guest(&[Boot {
+            script: "tests",
+            args: &["2", "qda_gem", "qda_memory"],
+            limit: 240,
+            ..PLAIN
+        }]),
+    },
+    Suite {
+        name: "prime",
+        about: "buffers from and to elsewhere, by dma-buf",
+        what: What::Guest(&[Boot {
+            script: "tests",
+            args: &["2", "qda_prime"],
+            ..PLAIN
+        }]),
+    },
+    Suite {
         name: "map",
         about: "memory that stays with the DSP process: maps, heap, handle arguments",
         what: What::Guest(&[Boot {

@@ -100,15 +100,27 @@ unsafe fn offset_in_vma(
         // SAFETY: An import keeps its attachment, and thereby the dma-buf, for all its life.
         let buf = unsafe { (*import).dmabuf };
 
-        // `drm_gem_shmem_mmap()` replaces the DRM file by the one of the dma-buf, whose pages it
-        // counts from zero, as everyone does who maps that file directly.
         // SAFETY: `buf` is valid.
-        if unsafe { (*buf).file } != vm_file {
+        let exported = unsafe { exported_object(buf) };
+
+        // `drm_gem_shmem_mmap()` replaces the DRM file by the one of the dma-buf, whose pages it
+        // counts from zero, as everyone does who maps that file directly. Where the exporter is a
+        // GEM driver, the process may as well have mapped the object by a DRM file of the exporter.
+        // SAFETY: `buf` and `vm_file`, if it is one, are valid, and so is the exported object.
+        let is_buffer = unsafe {
+            (*buf).file == vm_file
+                || exported.is_some_and(|exported| {
+                    vm_private_data == exported.cast()
+                        && !vm_file.is_null()
+                        && (*vm_file).f_mapping == (*(*(*exported).dev).anon_inode).i_mapping
+                })
+        };
+        if !is_buffer {
             return Err(EINVAL);
         }
 
-        // SAFETY: `buf` is valid.
-        match unsafe { exported_fake_offset(buf) } {
+        // SAFETY: The object is valid.
+        match exported.map(|exported| unsafe { fake_offset(exported) }) {
             // The exporter is a GEM driver that leaves its own fake offset behind, of which the
             // lowest is 4 GiB. An offset below that is a real one.
             Some(first_page) if vm_pgoff >= first_page => first_page,
@@ -142,12 +154,12 @@ unsafe fn fake_offset(obj: *mut bindings::drm_gem_object) -> usize {
     (addr >> PAGE_SHIFT) as usize
 }
 
-/// Returns the fake offset, in pages, of the GEM object behind `buf`, if there is one.
+/// Returns the GEM object behind `buf`, if there is one.
 ///
 /// # Safety
 ///
 /// `buf` must be a valid dma-buf.
-unsafe fn exported_fake_offset(buf: *mut bindings::dma_buf) -> Option<usize> {
+unsafe fn exported_object(buf: *mut bindings::dma_buf) -> Option<*mut bindings::drm_gem_object> {
     // SAFETY: `buf` is valid per the safety requirements, and its operations are constant.
     let mmap = unsafe { (*(*buf).ops).mmap }?;
 
@@ -156,7 +168,8 @@ unsafe fn exported_fake_offset(buf: *mut bindings::dma_buf) -> Option<usize> {
         return None;
     }
 
-    // SAFETY: `drm_gem_dmabuf_mmap()` is only for dma-bufs whose private data is a GEM object,
-    // which they hold a reference to.
-    Some(unsafe { fake_offset((*buf).priv_.cast()) })
+    // `drm_gem_dmabuf_mmap()` is only for dma-bufs whose private data is a GEM object, which they
+    // hold a reference to.
+    // SAFETY: `buf` is valid.
+    Some(unsafe { (*buf).priv_.cast() })
 }

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QDA: where the memory of buffers comes from, and how much of it there is.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#include "child.h"
+#include "dmabuf.h"
+#include "module.h"
+#include "qda.h"
+#include "simdsp.h"
+
+#define SIZE	200000
+#define GIB	(1024 * 1024 * 1024ULL)
+#define CGROUPS	"/tmp/qda-memory"
+
+FIXTURE(gem)
+{
+	int fd;
+	__u32 handle;
+};
+
+FIXTURE_SETUP(gem)
+{
+	const char *why = qda_test_begin("gem", _metadata->name, true);
+
+	self->fd = -1;
+	if (why)
+		SKIP(return, "%s", why);
+	self->fd = qda_open_process("cdsp");
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+}
+
+FIXTURE_TEARDOWN(gem)
+{
+	close(self->fd);
+	EXPECT_EQ(0, qda_test_end());
+}
+
+/* Allocates from a backend and maps. Return: the flag of the backend that it is from, or -errno. */
+static int create(int fd, __u64 size, __u32 flags, struct qda_buf *buf)
+{
+	struct drm_qda_buffer_create args = { .size = size, .flags = flags };
+	__u64 offset;
+	int ret;
+
+	ret = qda_ioctl(fd, DRM_IOCTL_QDA_BUFFER_CREATE, &args);
+	if (ret)
+		return ret;
+	buf->fd = fd;
+	buf->handle = args.handle;
+	buf->size = (size + qda_page_size() - 1) / qda_page_size() * qda_page_size();
+	ret = qda_mmap_offset(fd, args.handle, &offset);
+	if (ret)
+		return ret;
+	buf->map = mmap(NULL, buf->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+	if (buf->map == MAP_FAILED)
+		return -errno;
+	return args.flags;
+}
+
+static int sync_buffer(int fd, __u32 handle, __u32 flags)
+{
+	struct drm_qda_buffer_sync args = { .handle = handle, .flags = flags };
+
+	return qda_ioctl(fd, DRM_IOCTL_QDA_BUFFER_SYNC, &args);
+}
+
+static int sync_dmabuf(int dmabuf, __u64 flags)
+{
+	struct dma_buf_sync args = { .flags = flags };
+
+	return ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &args) ? -errno : 0;
+}
+
+static int invert(int fd, __u32 handle, const struct qda_buf *buf)
+{
+	struct drm_qda_invoke_arg args[2] = {
+		qda_ref(buf, 0, buf->size / 2), qda_ref(buf, buf->size / 2, buf->size / 2),
+	};
+
+	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_INVERT, 1, 1), args);
+}
+
+static bool inverted(const struct qda_buf *buf)
+{
+	for (size_t i = 0; i < buf->size / 2; i++) {
+		if ((__u8)~buf->map[i] != buf->map[buf->size / 2 + i])
+			return false;
+	}
+	return true;
+}
+
+TEST_F(gem, every_backend)
+{
+	static const __u32 flags[] = {
+		0, QDA_BUFFER_WRITE_COMBINED, QDA_BUFFER_CACHED, QDA_BUFFER_POOL,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		struct qda_buf buf;
+		int ret = create(self->fd, SIZE, flags[i], &buf);
+
+		if (flags[i] == QDA_BUFFER_POOL && ret == -EOPNOTSUPP)
+			continue;
+		ASSERT_LT(0, ret);
+		if (flags[i])
+			EXPECT_EQ((int)flags[i], ret);
+		EXPECT_TRUE(qda_all(buf.map, buf.size, 0));
+		for (int round = 0; round < 3; round++) {
+			ASSERT_EQ(0, sync_buffer(self->fd, buf.handle,
+						 QDA_SYNC_READ | QDA_SYNC_WRITE));
+			qda_fill(buf.map, buf.size / 2, round);
+			ASSERT_EQ(0, sync_buffer(self->fd, buf.handle,
+						 QDA_SYNC_READ | QDA_SYNC_WRITE | QDA_SYNC_END));
+			ret = invert(self->fd, self->handle, &buf);
+			/* Scattered pages are no use for a bank that is not behind an IOMMU. */
+			if (ret == -EOPNOTSUPP && flags[i] && flags[i] != QDA_BUFFER_POOL)
+				break;
+			ASSERT_EQ(0, ret);
+			ASSERT_EQ(0, sync_buffer(self->fd, buf.handle, QDA_SYNC_READ));
+			EXPECT_TRUE(inverted(&buf));
+			ASSERT_EQ(0, sync_buffer(self->fd, buf.handle,
+						 QDA_SYNC_READ | QDA_SYNC_END));
+		}
+		qda_buf_free(&buf);
+	}
+}
+
+TEST_F(gem, sync_of_a_dma_buf)
+{
+	struct qda_buf buf;
+	int dmabuf;
+
+	ASSERT_EQ(QDA_BUFFER_CACHED, create(self->fd, SIZE, QDA_BUFFER_CACHED, &buf));
+	dmabuf = dmabuf_export(self->fd, buf.handle);
+	ASSERT_LE(0, dmabuf);
+	EXPECT_EQ(0, sync_dmabuf(dmabuf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+	qda_fill(buf.map, buf.size / 2, 5);
+	EXPECT_EQ(0, sync_dmabuf(dmabuf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+	ASSERT_EQ(0, invert(self->fd, self->handle, &buf));
+	EXPECT_EQ(0, sync_dmabuf(dmabuf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ));
+	EXPECT_TRUE(inverted(&buf));
+	EXPECT_EQ(0, sync_dmabuf(dmabuf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ));
+	close(dmabuf);
+	qda_buf_free(&buf);
+}
+
+TEST_F(gem, sync_of_an_import)
+{
+	int dmabuf = dmabuf_heap(4096);
+	__u32 handle;
+
+	if (dmabuf == -ENOENT)
+		SKIP(return, "no /dev/dma_heap/system");
+	ASSERT_LE(0, dmabuf);
+	ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &handle));
+	EXPECT_EQ(0, sync_buffer(self->fd, handle, QDA_SYNC_READ));
+	EXPECT_EQ(0, sync_buffer(self->fd, handle, QDA_SYNC_READ | QDA_SYNC_END));
+	EXPECT_EQ(0, qda_gem_close(self->fd, handle));
+	close(dmabuf);
+}
+
+TEST_F(gem, bad_input)
+{
+	struct drm_qda_buffer_create good = { .size = 4096 }, args;
+	struct qda_buf buf;
+
+#define REFUSED_WITH(error, field, value) do { \
+		args = good; \
+		args.field = value; \
+		EXPECT_EQ(-(error), qda_ioctl(self->fd, DRM_IOCTL_QDA_BUFFER_CREATE, &args)); \
+	} while (0)
+	REFUSED_WITH(EINVAL, size, 0);
+	REFUSED_WITH(E2BIG, size, QDA_MAX_BUFFER_SIZE + 1);
+	REFUSED_WITH(E2BIG, size, -1);
+	REFUSED_WITH(EINVAL, flags, QDA_BUFFER_CACHED | QDA_BUFFER_WRITE_COMBINED);
+	REFUSED_WITH(EINVAL, flags, 1 << 3);
+	REFUSED_WITH(EINVAL, flags, 1U << 31);
+	REFUSED_WITH(EINVAL, handle, 1);
+	REFUSED_WITH(EINVAL, pad, 1);
+#undef REFUSED_WITH
+
+	ASSERT_EQ(0, qda_buf_new(self->fd, 4096, &buf));
+	EXPECT_EQ(-EINVAL, sync_buffer(self->fd, buf.handle, 0));
+	EXPECT_EQ(-EINVAL, sync_buffer(self->fd, buf.handle, QDA_SYNC_END));
+	EXPECT_EQ(-EINVAL, sync_buffer(self->fd, buf.handle, QDA_SYNC_READ | 8));
+	EXPECT_EQ(-ENOENT, sync_buffer(self->fd, buf.handle + 99, QDA_SYNC_READ));
+	qda_buf_free(&buf);
+	EXPECT_EQ(-ENOENT, sync_buffer(self->fd, buf.handle, QDA_SYNC_READ));
+}
+
+/* KiB of buffers that the kernel says a file has, or -1. */
+static long long kib_of(int fd)
+{
+	char line[256], path[64];
+	long long kib = -1;
+	FILE *info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = fopen(path, "re");
+	while (info && fgets(line, sizeof(line), info))
+		sscanf(line, "qda-buffers: %lld KiB", &kib);
+	if (info)
+		fclose(info);
+	return kib;
+}
+
+TEST_F(gem, no_more_than_a_bank_can_address)
+{
+	struct drm_qda_gem_create args = { .size = QDA_MAX_BUFFER_SIZE };
+	__u32 handles[16];
+	int count, other;
+
+	/* Nothing is allocated yet: only what it could become counts. */
+	for (count = 0; count < 16; count++) {
+		int ret = qda_ioctl(self->fd, DRM_IOCTL_QDA_GEM_CREATE, &args);
+
+		if (ret == -EOPNOTSUPP || ret == -ENOMEM)
+			SKIP(return, "the memory of this DSP is allocated at once");
+		if (ret) {
+			EXPECT_EQ(-ENOSPC, ret);
+			break;
+		}
+		handles[count] = args.handle;
+	}
+	/* 4 GiB, or 16 where addresses have 34 bits. */
+	EXPECT_TRUE(count == 2 || count == 8);
+	EXPECT_EQ(count * 2 * 1024 * 1024LL, kib_of(self->fd));
+	args.size = 1;
+	EXPECT_EQ(-ENOSPC, qda_ioctl(self->fd, DRM_IOCTL_QDA_GEM_CREATE, &args));
+
+	/* Other files have accounts of their own. */
+	other = qda_open("cdsp");
+	ASSERT_LE(0, other);
+	EXPECT_EQ(0, qda_ioctl(other, DRM_IOCTL_QDA_GEM_CREATE, &args));
+	close(other);
+
+	while (count--)
+		EXPECT_EQ(0, qda_gem_close(self->fd, handles[count]));
+	EXPECT_EQ(0, kib_of(self->fd));
+	EXPECT_EQ(0, qda_ioctl(self->fd, DRM_IOCTL_QDA_GEM_CREATE, &args));
+}
+
+TEST_F(gem, more_than_there_is)
+{
+	struct drm_qda_gem_create args = { .size = QDA_MAX_BUFFER_SIZE };
+	struct drm_qda_mem_map map = { .request = QDA_MAP_REQUEST_ATTR, .flags = QDA_MAP_FD };
+	__u64 offset;
+	void *ptr;
+
+	if ((__u64)sysconf(_SC_PHYS_PAGES) * qda_page_size() >= 2 * GIB)
+		SKIP(return, "this machine has enough memory");
+	if (qda_ioctl(self->fd, DRM_IOCTL_QDA_GEM_CREATE, &args) == -ENOMEM)
+		return;
+	/* An errno, and nobody is killed for it. */
+	map.handle = args.handle;
+	map.size = args.size;
+	EXPECT_EQ(-ENOMEM, qda_ioctl(self->fd, DRM_IOCTL_QDA_MAP, &map));
+	ASSERT_EQ(0, qda_mmap_offset(self->fd, args.handle, &offset));
+	ptr = mmap(NULL, args.size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, offset);
+	EXPECT_EQ(MAP_FAILED, ptr);
+	EXPECT_EQ(ENOMEM, errno);
+	EXPECT_EQ(0, qda_gem_close(self->fd, args.handle));
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* In a control group with 16 MiB: small buffers are had, a large one is not. */
+static int small_client(struct child *parent, void *arg)
+{
+	struct qda_buf buf;
+	int fd = qda_open("cdsp"), ret;
+
+	ret = create(fd, 1 << 20, QDA_BUFFER_CACHED, &buf);
+	child_tell(parent, ret);
+	ret = create(fd, 64 << 20, QDA_BUFFER_CACHED, &buf);
+	child_tell(parent, ret);
+	return 0;
+}
+
+TEST_F(gem, memory_counts_as_the_clients)
+{
+	struct child child;
+	char pid[16];
+	int ret;
+
+	if (getuid())
+		SKIP(return, "needs root");
+	mkdir(CGROUPS, 0755);
+	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
+	ret = write_text(CGROUPS "/cgroup.subtree_control", "+memory");
+	if (!ret) {
+		mkdir(CGROUPS "/small", 0755);
+		ASSERT_EQ(0, write_text(CGROUPS "/small/memory.max", "16777216"));
+		snprintf(pid, sizeof(pid), "%d", getpid());
+		ASSERT_EQ(0, write_text(CGROUPS "/small/cgroup.procs", pid));
+		ASSERT_EQ(0, child_start(&child, small_client, NULL));
+		ASSERT_EQ(0, write_text(CGROUPS "/cgroup.procs", pid));
+		EXPECT_EQ(QDA_BUFFER_CACHED, child_hear(&child, 20000));
+		EXPECT_EQ(-ENOMEM, child_hear(&child, 20000));
+		/* It was told, and not killed. */
+		EXPECT_EQ(0, child_wait(&child, 5000));
+		for (int i = 0; i < 100 && rmdir(CGROUPS "/small"); i++)
+			usleep(20000);
+	}
+	EXPECT_EQ(0, umount(CGROUPS));
+	rmdir(CGROUPS);
+	if (ret)
+		SKIP(return, "no memory controller");
+}
+
+TEST_HARNESS_MAIN
