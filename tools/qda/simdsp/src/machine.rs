@@ -23,6 +23,7 @@ use crate::board::Edge;
 use crate::board::Place;
 use crate::console::Console;
 use crate::console::Tee;
+use crate::edu::Edu;
 use crate::glink::Doorbell;
 use crate::glink::Endpoint;
 use crate::glink::Link;
@@ -186,6 +187,7 @@ impl Exit {
 pub struct Machine {
     links: Vec<Link>,
     dsps: Vec<Dsp>,
+    edus: Vec<Arc<Edu>>,
     control: Option<UnixStream>,
     faults: FaultLog,
     trace: Trace,
@@ -282,7 +284,7 @@ impl Machine {
             sockets: temp.path().to_owned(),
             error_log: dir.join("qemu.log"),
             interactive: config.interactive,
-            extra: config.extra.clone(),
+            extra: [board.pci.qemu_args(), config.extra.clone()].concat(),
         };
         std::fs::write(&boot.dtb, &board.dtb)
             .with_context(|| format!("write {}", boot.dtb.display()))?;
@@ -402,9 +404,14 @@ impl Machine {
             }));
             links.push(link);
         }
+        let edu = |rid: &u32| {
+            let edu = Edu::new(Arc::clone(&qtest), board.pci.ecam.base, *rid);
+            Arc::new(edu)
+        };
         Ok(Self {
             links,
             dsps,
+            edus: board.pci.edus.iter().map(edu).collect(),
             control,
             faults,
             trace,
@@ -429,6 +436,11 @@ impl Machine {
     /// The DSP called `label`.
     pub fn dsp(&self, label: &str) -> Option<&Dsp> {
         self.dsps.iter().find(|d| d.label == label)
+    }
+
+    /// Its `edu` devices.
+    pub fn edus(&self) -> &[Arc<Edu>] {
+        &self.edus
     }
 
     /// All faults of all its DSPs.
