@@ -4,6 +4,7 @@
 
 BUILD	?= build
 SEED	?= 1
+KILLS	?= 1000
 export BUILD
 
 scripts	:= tools/qda/scripts
@@ -13,7 +14,7 @@ harness	= $(BUILD)/cargo/release/qda-harness
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
 .PHONY: help setup kernel kernels guest guests harness demo test shell reference \
-	lint series clean distclean
+	isolation lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -22,6 +23,7 @@ help:
 	@echo '  make test           run every test; results in $(BUILD)/results/'
 	@echo '  make shell          a shell in the guest, with the driver loaded and the DSP running'
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
+	@echo '  make isolation      prove that DSP processes reach their own memory only (KILLS=n SEED=n)'
 	@echo '  make kernel         build the kernel with the driver'
 	@echo '  make lint           formatting, clippy, rustdoc, checkpatch, W=1, header checks'
 	@echo '  make series         the git series for the kernel: $(BUILD)/series/ (CHECK=1: build each commit)'
@@ -62,6 +64,9 @@ test: guests harness
 
 reference: guest harness
 	@$(harness) test reference
+
+isolation: guest harness
+	@$(harness) isolation --kills '$(KILLS)' --seed '$(SEED)'
 
 lint: kernel
 	@$(scripts)/lint.sh

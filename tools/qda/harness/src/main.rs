@@ -48,6 +48,15 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Prove isolation, and print the matrix of who reaches what.
+    Isolation {
+        /// How many times clients are killed.
+        #[arg(long, default_value_t = 1000)]
+        kills: u32,
+        /// Seed of when they are, and of what they do.
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
+    },
     /// A shell in the guest.
     Shell,
     /// List the suites.
@@ -114,7 +123,7 @@ fn run_boot(
     ));
     let log = match number {
         0 => format!("{}.console.log", suite.name),
-        _ => format!("{}.{}.console.log", suite.name, boot.script),
+        _ => format!("{}.{}-{}.console.log", suite.name, boot.board, boot.script),
     };
     let wish = Wish {
         console_log: Some(paths.results().join(log)),
@@ -238,6 +247,50 @@ fn show_walks(walks: &[simdsp::trace::Walk]) {
     }
 }
 
+/// Runs the suite "isolation" with many kills, and shows what its programs print.
+fn isolation(paths: &Paths, kills: u32, seed: u32) -> Result<bool> {
+    let mut cases = Vec::new();
+    for boot in &suite::ISOLATION {
+        println!("== {}, {}", boot.board, boot.script);
+        let mut boot = boot.clone();
+        let mut args: Vec<_> = boot.args.iter().map(ToString::to_string).collect();
+        if boot.script == "isolation" {
+            args = vec![kills.to_string(), seed.to_string()];
+            // A kill takes a tenth of a second, more on a slow machine.
+            boot.limit += u64::from(kills);
+        }
+        let log = format!("isolation.{}.console.log", boot.board);
+        let wish = Wish {
+            args: Some(args),
+            console_log: Some(paths.build.join(log)),
+            ..Wish::default()
+        };
+        let before = cases.len();
+        let ended = boot::run(paths, &boot, &wish, &mut |_, news| {
+            if let Some(line) = news.output {
+                // What is a comment to the harness is the program's word to people.
+                println!("{}", line.strip_prefix("# ").unwrap_or(&line));
+            }
+            cases.extend(news.cases);
+        })?;
+        cases.extend(ended.cases);
+        if cases[before..]
+            .iter()
+            .all(|case| case.outcome == Outcome::Skipped)
+        {
+            cases.push(Case::failed(boot.board, "nothing ran"));
+        }
+    }
+    for case in &cases {
+        if case.outcome != Outcome::Passed {
+            println!("not passed: {}: {}", case.name, case.detail);
+        }
+    }
+    let summary = Summary::of("isolation", &cases, std::time::Duration::ZERO);
+    println!("{}", outcome::total_line(std::slice::from_ref(&summary)));
+    Ok(summary.failed == 0)
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     env_logger::init();
@@ -248,6 +301,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Test { suites } => test(&paths, &suites),
         Command::Demo { seed } => demo(&paths, seed),
+        Command::Isolation { kills, seed } => isolation(&paths, kills, seed),
         Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
         Command::List => {
             for suite in SUITES {

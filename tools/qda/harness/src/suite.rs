@@ -41,6 +41,51 @@ const PLAIN: Boot = Boot {
 /// A GPU, which the driver `virtio_gpu` binds.
 const GPU: &[&str] = &["-device", "virtio-gpu-pci"];
 
+/// A boot that tries one board; `args` are its DSPs, and the kselftests to run.
+const BOARD: Boot = Boot {
+    script: "board",
+    limit: 240,
+    ..PLAIN
+};
+
+/// The boots that prove isolation: by the simulator's word, and by QEMU's.
+pub const ISOLATION: [Boot; 4] = [
+    Boot {
+        board: "sm8550",
+        script: "isolation",
+        limit: 600,
+        prefix: "sm8550: ",
+        ..PLAIN
+    },
+    // A bank for five sessions.
+    Boot {
+        board: "talos",
+        script: "isolation-matrix",
+        args: &["2", "adsp"],
+        limit: 300,
+        prefix: "talos: ",
+        ..PLAIN
+    },
+    // Two banks with one stream id.
+    Boot {
+        board: "sc8280xp",
+        script: "isolation-matrix",
+        args: &["1", "cdsp"],
+        limit: 600,
+        prefix: "sc8280xp: ",
+        ..PLAIN
+    },
+    // The kernel flushes translations late: the driver has to do it itself.
+    Boot {
+        board: "referee",
+        script: "isolation-referee",
+        append: "iommu.strict=0",
+        limit: 300,
+        prefix: "referee: ",
+        ..PLAIN
+    },
+];
+
 /// What a suite runs.
 #[derive(Debug, Clone)]
 pub enum What {
@@ -121,16 +166,6 @@ pub const SUITES: &[Suite] = &[
                 ..PLAIN
             },
         ]),
-    },
-    Suite {
-        name: "banks",
-        about: "who gets which context bank",
-        what: What::Guest(&[Boot {
-            script: "tests",
-            args: &["2", "qda_banks"],
-            limit: 240,
-            ..PLAIN
-        }]),
     },
     Suite {
         name: "gem",
@@ -242,20 +277,68 @@ pub const SUITES: &[Suite] = &[
         }]),
     },
     Suite {
-        name: "boards",
-        about: "other boards: Kaanapali, no IOMMU, broken nodes, bypassed SMMU",
+        name: "banks",
+        about: "context banks as SoCs have them, broken nodes, bypassed SMMU",
         what: What::Guest(&[
             Boot {
-                board: "kaanapali",
-                script: "kaanapali",
-                prefix: "kaanapali: ",
+                script: "tests",
+                args: &["2", "qda_banks"],
+                limit: 240,
                 ..PLAIN
             },
             Boot {
+                board: "sm8550",
+                args: &["cdsp", "qda_memory", "qda_invoke"],
+                prefix: "sm8550: ",
+                ..BOARD
+            },
+            Boot {
+                board: "kaanapali",
+                args: &["cdsp", "qda_memory", "qda_invoke"],
+                prefix: "kaanapali: ",
+                ..BOARD
+            },
+            Boot {
+                board: "glymur",
+                args: &["adsp+cdsp"],
+                prefix: "glymur: ",
+                ..BOARD
+            },
+            Boot {
+                board: "talos",
+                args: &["cdsp+adsp"],
+                prefix: "talos: ",
+                ..BOARD
+            },
+            Boot {
+                board: "sdm845",
+                args: &["adsp+cdsp+sdsp", "qda_memory", "qda_invoke"],
+                prefix: "sdm845: ",
+                ..BOARD
+            },
+            Boot {
+                board: "sdm845-no-map",
+                args: &["adsp+cdsp+sdsp"],
+                prefix: "sdm845-no-map: ",
+                ..BOARD
+            },
+            Boot {
+                board: "lemans",
+                args: &["cdsp+cdsp1+gdsp0"],
+                prefix: "lemans: ",
+                ..BOARD
+            },
+            Boot {
+                board: "sc8280xp",
+                args: &["cdsp", "qda_memory", "qda_invoke"],
+                prefix: "sc8280xp: ",
+                ..BOARD
+            },
+            Boot {
                 board: "no-iommu",
-                script: "no-iommu",
+                args: &["cdsp", "qda_invoke"],
                 prefix: "no-iommu: ",
-                ..PLAIN
+                ..BOARD
             },
             Boot {
                 board: "broken",
@@ -270,6 +353,11 @@ pub const SUITES: &[Suite] = &[
                 ..PLAIN
             },
         ]),
+    },
+    Suite {
+        name: "isolation",
+        about: "what a DSP process can reach; few kills, `make isolation` has more",
+        what: What::Guest(&ISOLATION),
     },
     Suite {
         name: "page64k",

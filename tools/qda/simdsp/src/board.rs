@@ -3,8 +3,8 @@
 //! The board: QEMU's own device tree plus the nodes of a `.dtsi`, and what it says about the DSPs.
 //!
 //! The `.dtsi` is the one place where stream ids, message RAM and interrupts are written down. It is
-//! appended to the tree that QEMU prints for the same machine (labels `smmu` and `intc` stand on
-//! QEMU's nodes), compiled with dtc, given to the guest, and read back here. What boards have in
+//! appended to the tree that QEMU prints for the same machine (labels `smmu`, `intc` and `pcie` stand
+//! on QEMU's nodes), compiled with dtc, given to the guest, and read back here. What boards have in
 //! common they `/include/` from the directory that they stand in. Boards that a driver must refuse
 //! (no label, no or equal `reg`, no banks) are read without complaint.
 
@@ -20,6 +20,9 @@ use anyhow::ensure;
 use anyhow::Context;
 use fdt::node::FdtNode;
 use fdt::Fdt;
+
+/// What a PCI node of QEMU's `edu` is compatible with: its vendor and device ids.
+const EDU: &str = "pci1234,11e8";
 
 /// A physical address range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct BankNode {
     pub reg: Option<u32>,
     /// Stream ids behind the SMMU; none: the bank's addresses are physical.
     pub sids: Vec<u32>,
+    /// `qcom,nsessions`: how many clients may share the bank; 1 without it.
+    pub sessions: u32,
     /// `dma-coherent`.
     pub coherent: bool,
 }
@@ -54,7 +59,7 @@ pub struct BankNode {
 pub struct DspNode {
     /// `label`, e.g. `cdsp`.
     pub label: Option<String>,
-    /// First compatible string.
+    /// First compatible string; others may follow that it falls back to.
     pub compatible: String,
     /// rpmsg channel name.
     pub channel: String,
@@ -99,6 +104,28 @@ pub struct Edge {
     pub dsps: Vec<DspNode>,
 }
 
+/// PCI functions of QEMU's `edu`, a device that does DMA, by their requester ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pci {
+    /// Configuration space of all functions (ECAM).
+    pub ecam: Region,
+    /// Requester ids, which are the stream ids of their DMA.
+    pub edus: Vec<u32>,
+}
+
+impl Pci {
+    /// Arguments by which QEMU has the functions.
+    pub fn qemu_args(&self) -> Vec<String> {
+        let device = |rid: &u32| {
+            let (slot, function) = (rid >> 3 & 0x1f, rid & 7);
+            // Else it would cut addresses to 28 bits.
+            let device = format!("edu,addr={slot:x}.{function},dma_mask=0xffffffffffffffff");
+            ["-device".to_owned(), device]
+        };
+        self.edus.iter().flat_map(device).collect()
+    }
+}
+
 /// A compiled board.
 #[derive(Debug, Clone)]
 pub struct Board {
@@ -108,6 +135,8 @@ pub struct Board {
     pub smmu: Region,
     /// The `qcom,smem` region, if there is one.
     pub smem: Option<Region>,
+    /// Its PCI functions.
+    pub pci: Pci,
     /// Edges in tree order.
     pub edges: Vec<Edge>,
 }
@@ -124,6 +153,7 @@ impl Board {
         let source = String::from_utf8(source).context("dtc's output")?;
         let mut text = label_node(&source, "smmuv3@", "smmu")?;
         text = label_node(&text, "intc@", "intc")?;
+        text = label_node(&text, "pcie@", "pcie")?;
         text.push('\n');
         text.push_str(nodes);
         let dir = dir.to_str().context("name of the board's directory")?;
@@ -144,6 +174,22 @@ impl Board {
             .find(|n| is_compatible(n, "arm,smmu-v3"))
             .context("device tree has no arm,smmu-v3 node (QEMU needs -M virt,iommu=smmuv3)")?;
         let smmu = region(&smmu)?;
+        let host = tree
+            .all_nodes()
+            .find(|n| is_compatible(n, "pci-host-ecam-generic"))
+            .context("device tree has no pci-host-ecam-generic node")?;
+        let pci = Pci {
+            ecam: region(&host)?,
+            edus: host
+                .children()
+                .filter(|n| is_compatible(n, EDU))
+                .filter_map(|n| {
+                    cells(&n, "reg")?
+                        .first()
+                        .map(|address| address >> 8 & 0xffff)
+                })
+                .collect(),
+        };
         let smem = tree
             .all_nodes()
             .find(|n| is_compatible(n, "qcom,smem"))
@@ -182,6 +228,7 @@ impl Board {
         Ok(Self {
             smmu,
             smem,
+            pci,
             edges,
             dtb,
         })
@@ -249,6 +296,10 @@ fn run_dtc(args: &[&str], input: &[u8]) -> anyhow::Result<Vec<u8>> {
 fn is_compatible(node: &FdtNode<'_, '_>, name: &str) -> bool {
     node.compatible()
         .is_some_and(|c| c.all().any(|c| c == name))
+}
+
+fn is_available(node: &FdtNode<'_, '_>) -> bool {
+    text(node, "status").is_none_or(|status| status == "okay" || status == "ok")
 }
 
 fn text(node: &FdtNode<'_, '_>, property: &str) -> Option<String> {
@@ -344,11 +395,12 @@ fn read_edge<'b, 'a>(
 
 fn read_dsp<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> Option<DspNode> {
     let compatible = node.compatible()?.first().to_owned();
-    let sid_pos = match compatible.as_str() {
-        "qcom,kaanapali-fastrpc" => 56,
-        "qcom,fastrpc" => 32,
-        _ => return None,
-    };
+    // Later SoCs fall back to one of these.
+    let sid_pos = node.compatible()?.all().find_map(|name| match name {
+        "qcom,kaanapali-fastrpc" => Some(56),
+        "qcom,fastrpc" => Some(32),
+        _ => None,
+    })?;
     Some(DspNode {
         label: text(node, "label"),
         channel: text(node, "qcom,glink-channels")?,
@@ -360,11 +412,14 @@ fn read_dsp<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> Option<DspNode
             .ok(),
         banks: node
             .children()
-            .filter(|n| is_compatible(n, "qcom,fastrpc-compute-cb"))
+            .filter(|n| is_compatible(n, "qcom,fastrpc-compute-cb") && is_available(n))
             .map(|n| BankNode {
                 name: n.name.to_owned(),
                 reg: cells(&n, "reg").and_then(|c| c.first().copied()),
                 sids: stream_ids(tree, &n),
+                sessions: cells(&n, "qcom,nsessions")
+                    .and_then(|c| c.first().copied())
+                    .unwrap_or(1),
                 coherent: n.property("dma-coherent").is_some(),
             })
             .collect(),
@@ -400,6 +455,10 @@ mod tests {
 		phandle = <2>; compatible = "arm,smmu-v3"; #iommu-cells = <1>;
 		reg = <0 0x9050000 0 0x20000>;
 	};
+	pcie@10000000 {
+		compatible = "pci-host-ecam-generic"; reg = <0x40 0x10000000 0 0x10000000>;
+		#address-cells = <3>; #size-cells = <2>;
+	};
 };"#;
 
     const BOARD: &str = r#"/ {
@@ -409,7 +468,7 @@ mod tests {
 		compatible = "qcom,glink-rpm"; label = "cdsp";
 		interrupts = <0 200 1>; qcom,rpm-msg-ram = <&ram0>; mboxes = <&mbox0 4>;
 		fastrpc {
-			compatible = "qcom,kaanapali-fastrpc", "qcom,fastrpc";
+			compatible = "qcom,glymur-fastrpc", "qcom,kaanapali-fastrpc";
 			qcom,glink-channels = "fastrpcglink-apps-dsp";
 			qcom,non-secure-domain; memory-region = <&ram0>;
 			#address-cells = <1>; #size-cells = <0>;
@@ -417,10 +476,12 @@ mod tests {
 				compatible = "qcom,fastrpc-compute-cb"; reg = <1>;
 				iommus = <&smmu 0x1401>, <&smmu 0x1411>; dma-coherent;
 			};
-			compute-cb { compatible = "qcom,fastrpc-compute-cb"; };
+			compute-cb@2 { compatible = "qcom,fastrpc-compute-cb"; status = "disabled"; };
+			compute-cb { compatible = "qcom,fastrpc-compute-cb"; qcom,nsessions = <5>; };
 		};
 	};
-};"#;
+};
+&pcie { edu@5,1 { compatible = "pci1234,11e8"; reg = <0x2900 0 0 0 0>; }; };"#;
 
     fn machine() -> Vec<u8> {
         run_dtc(&["-I", "dts", "-O", "dtb"], MACHINE.as_bytes()).unwrap()
@@ -491,11 +552,16 @@ mod tests {
         let [dsp] = &edge.dsps[..] else { panic!() };
         assert_eq!((dsp.sid_pos, dsp.label.as_deref()), (56, None));
         assert!(dsp.non_secure);
-        assert_eq!(dsp.reserved, Some(edge.message_ram));
+        assert_eq!(dsp.reserved, Some(ram));
         let [one, two] = &dsp.banks[..] else { panic!() };
         assert_eq!((one.reg, &one.sids[..]), (Some(1), &[0x1401, 0x1411][..]));
         assert!(one.coherent && !two.coherent);
         assert_eq!((two.reg, two.sids.len()), (None, 0));
+        assert_eq!((one.sessions, two.sessions), (1, 5));
+        assert_eq!(board.pci.ecam.base, 0x40_1000_0000);
+        let args = board.pci.qemu_args();
+        assert_eq!(args[1], "edu,addr=5.1,dma_mask=0xffffffffffffffff");
+        assert_eq!((board.pci.edus, args.len()), (vec![0x29], 2));
     }
 
     #[test]
@@ -511,6 +577,7 @@ mod tests {
             &BOARD.replace("qcom,rpm-msg-ram", "x"),
             "no qcom,rpm-msg-ram",
         );
+        says("/include/ \"nowhere.dtsi\"", "nowhere.dtsi");
         let twice = format!(
             "{BOARD}\n{}",
             BOARD
@@ -520,6 +587,7 @@ mod tests {
                 .replace("mailbox@", "mailbox1@")
                 .replace("ram0", "ram1")
                 .replace("mbox0", "mbox1")
+                .replace("edu@5,1", "edu@5,2")
         );
         says(&twice, "share an interrupt");
     }

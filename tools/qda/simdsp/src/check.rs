@@ -16,12 +16,19 @@ pub struct Shape<'a> {
     pub dma_bits: u32,
     /// The DSP's banks.
     pub banks: &'a [Bank],
+    /// Pairs of them that have a stream id in common, either way round.
+    pub aliases: &'a [(Bank, Bank)],
 }
 
 /// Takes what a check found.
 pub type Sink<'a> = dyn FnMut(Rule, String) + 'a;
 
 impl Shape<'_> {
+    /// Whether two banks are one address space.
+    pub fn is_one_context(&self, one: Bank, other: Bank) -> bool {
+        one == other || self.aliases.contains(&(one, other))
+    }
+
     /// Checks the bank number and the width of a range; gives the split address.
     pub fn address(&self, what: &str, raw: u64, len: u64, sink: &mut Sink<'_>) -> Address {
         let addr = Address::split(raw, self.sid_pos);
@@ -136,7 +143,7 @@ impl Shape<'_> {
             return;
         };
         let addr = self.address(&format!("argument {i}"), page.addr, page.size, sink);
-        if addr.bank != Address::split(request.addr, self.sid_pos).bank {
+        if !self.is_one_context(addr.bank, Address::split(request.addr, self.sid_pos).bank) {
             sink(
                 Rule::BankMixed,
                 format!(
@@ -189,7 +196,8 @@ mod tests {
     const SHAPE: Shape<'static> = Shape {
         sid_pos: 32,
         dma_bits: 32,
-        banks: &[1, 2],
+        banks: &[1, 2, 4],
+        aliases: &[(1, 4), (4, 1)],
     };
 
     fn request() -> Request {
@@ -234,6 +242,13 @@ mod tests {
     #[test]
     fn a_good_call_breaks_nothing() {
         assert_eq!(judged(&request(), &meta()), []);
+        // Bank 4 is bank 1 by another number.
+        let mut meta = meta();
+        meta.arguments[1].page = Some(Page {
+            addr: 0x4_fff0_0000,
+            size: 4096,
+        });
+        assert_eq!(judged(&request(), &meta), []);
     }
 
     /// Each edit of the good call breaks the rules at its side, and no others.

@@ -78,6 +78,8 @@ pub(crate) struct Inner {
 pub struct Dsp {
     config: Config,
     dma_bits: u32,
+    /// Pairs of banks that have a stream id in common, either way round.
+    aliases: Vec<(Bank, Bank)>,
     pub(crate) memory: Arc<dyn Memory>,
     judge: Judge,
     pub(crate) lanes: Arc<Lanes<Arc<Call>>>,
@@ -118,6 +120,7 @@ impl Dsp {
         });
         Arc::new_cyclic(|me| Self {
             judge: Judge::new(&config.label, config.profile),
+            aliases: aliases(&config.banks, &*memory),
             config,
             dma_bits,
             memory,
@@ -185,7 +188,13 @@ impl Dsp {
             sid_pos: self.config.sid_pos,
             dma_bits: self.dma_bits,
             banks: &self.config.banks,
+            aliases: &self.aliases,
         }
+    }
+
+    /// Whether two banks are one address space by the device tree.
+    pub fn is_one_context(&self, one: Bank, other: Bank) -> bool {
+        self.shape().is_one_context(one, other)
     }
 
     /// Splits a wire address.
@@ -480,6 +489,16 @@ impl Dsp {
             log::error!("{}: no thread: {error}", self.label());
         }
     }
+}
+
+/// Pairs of `banks` that have a stream id in common.
+fn aliases(banks: &[Bank], memory: &dyn Memory) -> Vec<(Bank, Bank)> {
+    let streams: Vec<_> = banks.iter().map(|bank| memory.streams(*bank)).collect();
+    let pairs = (0..banks.len()).flat_map(|i| (0..banks.len()).map(move |j| (i, j)));
+    pairs
+        .filter(|&(i, j)| i != j && streams[i].iter().any(|sid| streams[j].contains(sid)))
+        .map(|(i, j)| (banks[i], banks[j]))
+        .collect()
 }
 
 impl crate::glink::Endpoint for Dsp {

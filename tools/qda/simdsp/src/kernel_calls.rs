@@ -157,7 +157,7 @@ fn handed_over(dsp: &Dsp, call: &Call, what: &str, addr: u64, size: u64) -> Resu
 
 /// Reports memory that is not in the bank of its process.
 fn check_bank(dsp: &Dsp, process: &Process, what: &str, at: Address) {
-    if process.bank(at.bank) != at.bank {
+    if !dsp.is_one_context(process.bank(at.bank), at.bank) {
         dsp.judge().report(
             Rule::BankMixed,
             format!("{what}: bank {}, client {}", at.bank, process.client),
@@ -210,7 +210,11 @@ fn create(dsp: &Dsp, call: &Call) -> Done {
         log::info!("{}: client {client}: not an ELF image", dsp.label());
         return Ok(status::CANNOT_LOAD);
     }
-    new_process(dsp, call, client, Domain::User, Some(at))
+    let status = new_process(dsp, call, client, Domain::User, Some(at))?;
+    if let (0, Some(process)) = (status, dsp.process(client as i32)) {
+        process.set_memory(addr, size);
+    }
+    Ok(status)
 }
 
 /// Method 8 (1453): in 0 {s32 client, u32 name, pages}, in 1 name, in 2 {u64 addr, u64 size} of

@@ -15,6 +15,7 @@
 //!   console, board
 //! ram, smmu, stream, lpae,  guest memory, and the walk that every DMA access takes
 //!   trace
+//! edu                       a device whose DMA takes QEMU's own walk, to compare
 //! glink, frame, intents,    the transport, over
 //!   power
 //! fifo, message_ram, smem   FIFOs in memory that the guest shares
@@ -28,6 +29,7 @@
 
 pub mod board;
 pub mod console;
+pub mod edu;
 pub mod fifo;
 pub mod frame;
 pub mod glink;

@@ -23,6 +23,7 @@ use crate::board::Edge;
 use crate::board::Place;
 use crate::console::Console;
 use crate::console::Tee;
+use crate::edu::Edu;
 use crate::glink::Doorbell;
 use crate::glink::Endpoint;
 use crate::glink::Link;
@@ -58,6 +59,13 @@ const QUIT_LIMIT: Duration = Duration::from_secs(5);
 /// Guest errors of any Linux: QEMU's GIC lacks GICD_TYPER2, which is read as 0 where it isn't.
 const HARMLESS: &[&str] =
     &["gicv3_dist_read: invalid guest read at offset 000000000000000c size 4"];
+
+/// What QEMU says of an access of an `edu` device that its SMMUv3 refuses.
+const REFUSED: &[&str] = &[
+    "smmuv3-iommu-memory-region-",
+    "Invalid read at addr ",
+    "Invalid write at addr ",
+];
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -186,6 +194,7 @@ impl Exit {
 pub struct Machine {
     links: Vec<Link>,
     dsps: Vec<Dsp>,
+    edus: Vec<Arc<Edu>>,
     control: Option<UnixStream>,
     faults: FaultLog,
     trace: Trace,
@@ -282,7 +291,7 @@ impl Machine {
             sockets: temp.path().to_owned(),
             error_log: dir.join("qemu.log"),
             interactive: config.interactive,
-            extra: config.extra.clone(),
+            extra: [board.pci.qemu_args(), config.extra.clone()].concat(),
         };
         std::fs::write(&boot.dtb, &board.dtb)
             .with_context(|| format!("write {}", boot.dtb.display()))?;
@@ -402,9 +411,14 @@ impl Machine {
             }));
             links.push(link);
         }
+        let edu = |rid: &u32| {
+            let edu = Edu::new(Arc::clone(&qtest), board.pci.ecam.base, *rid);
+            Arc::new(edu)
+        };
         Ok(Self {
             links,
             dsps,
+            edus: board.pci.edus.iter().map(edu).collect(),
             control,
             faults,
             trace,
@@ -429,6 +443,11 @@ impl Machine {
     /// The DSP called `label`.
     pub fn dsp(&self, label: &str) -> Option<&Dsp> {
         self.dsps.iter().find(|d| d.label == label)
+    }
+
+    /// Its `edu` devices.
+    pub fn edus(&self) -> &[Arc<Edu>] {
+        &self.edus
     }
 
     /// All faults of all its DSPs.
@@ -466,12 +485,14 @@ impl Machine {
             .as_ref()
             .and_then(|path| std::fs::read_to_string(path).ok())
             .unwrap_or_default();
+        let refused = if self.edus.is_empty() { &[] } else { REFUSED };
+        let expected = |line: &str| HARMLESS.iter().chain(refused).any(|e| line.starts_with(e));
         Some(Exit {
             status,
             stderr: qemu.stderr(),
             guest_errors: guest_errors
                 .lines()
-                .filter(|line| !HARMLESS.iter().any(|h| line.starts_with(h)))
+                .filter(|line| !expected(line))
                 .map(str::to_owned)
                 .collect(),
         })

@@ -48,12 +48,17 @@ pub trait Memory: Send + Sync {
     /// Writes `data` at `iova` of `bank`.
     fn write(&self, bank: Bank, iova: u64, data: &[u8]) -> Result<(), Fault>;
 
-    /// All that `bank` can reach now, merged into contiguous ranges, in address order.
+    /// All that `bank` can reach now, merged into contiguous ranges, in address order. Without a
+    /// stream id that is all memory, always.
     fn mappings(&self, bank: Bank) -> Result<Vec<Mapping>, Fault>;
 
-    /// Root of the page table that `bank` translates through, if any; two banks with the same
-    /// value share an address space.
-    fn table_root(&self, bank: Bank) -> Option<u64>;
+    /// Stream ids that the device tree gives to `bank`; without any its addresses are physical.
+    /// Banks with one in common are meant to share an address space.
+    fn streams(&self, bank: Bank) -> Vec<u32>;
+
+    /// Stream ids of `bank` that are translated, each with the root of its page table; two with the
+    /// same root share an address space.
+    fn tables(&self, bank: Bank) -> Vec<(u32, u64)>;
 }
 
 /// The DSP's end of the FastRPC rpmsg channel.

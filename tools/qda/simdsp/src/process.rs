@@ -34,7 +34,7 @@ impl Domain {
 }
 
 /// Memory that the guest mapped into the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mapped {
     /// Address with the bank number.
     pub addr: u64,
@@ -47,6 +47,7 @@ pub struct Mapped {
 #[derive(Debug, Default)]
 struct State {
     bank: Option<Bank>,
+    memory: Mapped,
     modules: BTreeMap<u32, Arc<dyn Module>>,
     /// By the number of MEM_MAP.
     mapped: BTreeMap<i32, Mapped>,
@@ -116,6 +117,20 @@ impl Process {
     /// The bank of the process, if it is known yet.
     pub fn known_bank(&self) -> Option<Bank> {
         self.state().bank
+    }
+
+    /// The memory that it began with; of size 0 when it was given none.
+    pub fn memory(&self) -> Mapped {
+        self.state().memory
+    }
+
+    /// Notes the memory that it begins with.
+    pub fn set_memory(&self, addr: u64, size: u64) {
+        self.state().memory = Mapped {
+            addr,
+            size,
+            vaddr: 0,
+        };
     }
 
     /// Opens a module under a handle.

@@ -87,6 +87,24 @@ impl Qtest {
         self.read(&format!("readq {pa:#x}"))
     }
 
+    /// Writes a 32-bit register at physical address `pa`.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU is gone.
+    pub fn writel(&self, pa: u64, value: u32) -> anyhow::Result<()> {
+        self.run(&[&format!("writel {pa:#x} {value:#x}")]).map(drop)
+    }
+
+    /// Writes a 64-bit register at physical address `pa`.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU is gone.
+    pub fn writeq(&self, pa: u64, value: u64) -> anyhow::Result<()> {
+        self.run(&[&format!("writeq {pa:#x} {value:#x}")]).map(drop)
+    }
+
     /// Raises and lowers input `line` of the device at `qom_path`: one edge.
     ///
     /// # Errors
@@ -100,13 +118,15 @@ impl Qtest {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
     use std::thread;
 
     /// Plays QEMU: answers each line by `script`, in order, and returns what it was sent.
-    fn serve(script: &'static [&'static str]) -> (Qtest, thread::JoinHandle<Vec<String>>) {
+    pub(crate) fn serve(
+        script: &'static [&'static str],
+    ) -> (Qtest, thread::JoinHandle<Vec<String>>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("qt");
         let listener = UnixListener::bind(&path).unwrap();

@@ -73,7 +73,7 @@ impl Dsp {
         self.shape().meta(request, &meta, &mut sink);
         if let Some(process) = &call.process {
             let bank = process.bank(call.at.bank);
-            if bank != call.at.bank {
+            if !self.is_one_context(bank, call.at.bank) {
                 let detail = format!(
                     "call in bank {}, client {} in {bank}",
                     call.at.bank, process.client

@@ -75,7 +75,7 @@ impl Sim {
             dsps.push(Arc::clone(&dsp));
             Ok(dsp as Arc<dyn Endpoint>)
         })?;
-        let mut server = Server::new(dsps.clone());
+        let mut server = Server::new(dsps.clone()).with_edus(machine.edus());
         for dsp in machine.dsps() {
             server = server.with_restarter(&dsp.label, dsp.restarter.clone());
         }

@@ -364,11 +364,16 @@ impl Memory for DspMemory {
         Ok(list)
     }
 
-    fn table_root(&self, bank: Bank) -> Option<u64> {
-        match self.smmu.context(*self.banks.get(&bank)?.first()?) {
-            Ok(Context::Stage1(table)) => Some(table.root),
+    fn streams(&self, bank: Bank) -> Vec<u32> {
+        self.banks.get(&bank).cloned().unwrap_or_default()
+    }
+
+    fn tables(&self, bank: Bank) -> Vec<(u32, u64)> {
+        let root = |sid: u32| match self.smmu.context(sid) {
+            Ok(Context::Stage1(table)) => Some((sid, table.root)),
             _ => None,
-        }
+        };
+        self.streams(bank).into_iter().filter_map(root).collect()
     }
 }
 
@@ -415,6 +420,7 @@ mod tests {
             name: format!("compute-cb@{reg}"),
             reg: Some(reg),
             sids: sids.to_vec(),
+            sessions: 1,
             coherent: true,
         };
         let node = DspNode {
@@ -495,7 +501,7 @@ mod tests {
             (0x1000, VIRT_RAM_BASE + 0x60_0000, true)
         );
         assert!(!map[1].writable);
-        assert_eq!(b.memory.table_root(1), Some(VIRT_RAM_BASE + TTB));
+        assert_eq!(b.memory.tables(1), [(1, VIRT_RAM_BASE + TTB)]);
     }
 
     #[test]
@@ -515,6 +521,12 @@ mod tests {
         b.memory.read(2, 0x1000, &mut buf).unwrap();
         b.stream(3, 0x70_0000);
         b.page(0x70_0000, 0x1000, 0x61_0000, RW);
+        assert_eq!(b.memory.streams(2), [2, 3]);
+        assert_eq!(
+            b.memory.tables(2),
+            [(2, VIRT_RAM_BASE + TTB), (3, VIRT_RAM_BASE + 0x70_0000)]
+        );
+        assert!(b.memory.tables(3).is_empty() && b.memory.streams(3).is_empty());
         assert_eq!(
             b.memory.read(2, 0x1000, &mut buf).unwrap_err().kind,
             "STREAMS_DISAGREE"

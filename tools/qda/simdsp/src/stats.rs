@@ -153,8 +153,11 @@ impl Dsp {
         })
     }
 
-    /// Bytes that a bank maps; 0 when the bank has no table.
+    /// Bytes that a bank maps; 0 when the bank has no table, or is not behind the SMMU.
     pub fn mapped_bytes(&self, bank: Bank) -> u64 {
+        if self.memory.streams(bank).is_empty() {
+            return 0;
+        }
         let mappings = self.memory.mappings(bank).unwrap_or_default();
         mappings.iter().map(|mapping| mapping.len).sum()
     }

@@ -79,7 +79,7 @@ rules! {
     NoSuchBank "no-such-bank" "fastrpc.c:523",
     /// An address fits the bank's DMA width and does not run into the bank number.
     AddressTooWide "address-too-wide" "fastrpc.c:2383",
-    /// All addresses of a process are in one bank.
+    /// All addresses of a process are in one bank, or in banks that have a stream id in common.
     BankMixed "bank-mixed" "fastrpc.c:524,880, design rule 5",
     /// A non-empty buffer has a `pv`.
     PvZero "pv-zero" "fastrpc.c:1140,1167, design rule 4",
@@ -117,7 +117,7 @@ rules! {
     UnknownMapping "unknown-mapping" "fastrpc.c:2035-2049, 2155-2169, design rule 17",
     /// Every process is released before its channel goes.
     MissingRelease "missing-release" "fastrpc.c:1730, design rule 13",
-    /// Two banks that processes use do not share a page table.
+    /// Two banks share a page table only if they have a stream id in common.
     BankShared "bank-shared" "design rule 5",
 }
 

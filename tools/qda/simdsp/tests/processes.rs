@@ -5,6 +5,7 @@
 mod guest;
 
 use guest::{words, Arg, Caller, Guest};
+use simdsp::glink::Side;
 use std::time::Duration;
 
 fn numbers(values: impl Iterator<Item = i32>) -> Vec<u8> {
@@ -371,8 +372,7 @@ fn static_processes_and_their_heap() {
 
     // A DSP that came up anew has none, and wants the right one.
     guest.dsp.begin_test();
-    guest.dsp.restarting();
-    guest.dsp.closed();
+    guest.dsp.closed(Side::Dsp);
     guest.reopen();
     let wrong = heap.map(|(addr, size)| (addr + 4096, size));
     assert_eq!(make(&mut guest, 1, wrong), (0, vec!["heap-wrong"]));

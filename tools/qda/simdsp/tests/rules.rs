@@ -4,7 +4,7 @@
 
 mod guest;
 
-use guest::{words, Arg, Caller, Guest, Raw};
+use guest::{config, words, Arg, Caller, Guest, Ram, Raw};
 use simdsp::glink::Side;
 use simdsp::port::Memory as _;
 use simdsp::strict::Profile;
@@ -426,4 +426,34 @@ fn kernel_calls() {
     );
     assert_eq!(guest.broken(), ["kernel-client"]);
     assert_eq!(guest.ask("stat cdsp processes"), "ok 2");
+}
+
+#[test]
+fn shared_tables() {
+    let guest = Guest::new();
+    let survey = |mapped, tables, shared| {
+        format!("ok banks 3 tables {tables} mapped {mapped} shared {shared}")
+    };
+    guest.ram.map(2, 0x1000, 8192);
+    assert_eq!(guest.ask("survey"), survey(8192, 3, 0));
+    // No message named any of these banks; they share all the same.
+    guest.ram.join(3, 0x1403, 1);
+    assert_eq!(guest.ask("survey"), survey(8192, 2, 1));
+    assert!(guest.ask("end").contains("bank-shared"));
+}
+
+#[test]
+fn banks_with_one_stream_may_share() {
+    let ram = Ram::default();
+    ram.join(3, 0x1401, 1);
+    let mut guest = Guest::on(config(), ram);
+    assert!(guest.ask("survey").ends_with("shared 0"));
+    // A process of bank 1 may be called with memory of bank 3, its own by another number.
+    let caller = guest.attach(1, 1);
+    let module = guest.open(caller, "simdsp");
+    let caller = Caller { bank: 3, ..caller };
+    let args = [Arg::In(vec![5; 16]), Arg::Out(16)];
+    assert_eq!(guest.call(caller, module, 2, &args).0, 0);
+    guest.release(caller);
+    assert_eq!(guest.broken(), [""; 0]);
 }

@@ -3,9 +3,12 @@
 //! The lines of the control port.
 
 use super::{fault_line, Server, RESTART_MS};
+use crate::call::Call;
 use crate::dsp::Dsp;
+use crate::edu::Way;
 use crate::pd::listener::Reverse;
 use crate::port::{Bank, Fault};
+use crate::process::Process;
 use crate::script::Script;
 use crate::strict::{Profile, Rule};
 use anyhow::{bail, Context as _};
@@ -35,6 +38,12 @@ const REQUESTS: &[&str] = &[
     "crash",
     "touch",
     "mappings",
+    "streams",
+    "processes",
+    "calls",
+    "survey",
+    "edus",
+    "edu",
     "dsps",
     "trace",
     "help",
@@ -147,11 +156,38 @@ impl Server {
                     .map(|dsp| describe(dsp))
                     .collect::<Vec<_>>(),
             )),
+            "survey" => {
+                let survey = self.survey();
+                Ok(format!(
+                    "ok banks {} tables {} mapped {} shared {}",
+                    survey.banks,
+                    survey.tables,
+                    survey.mapped,
+                    survey.shared.len()
+                ))
+            }
+            "edus" => Ok(lines("ok", &sids(self.edus.iter().map(|edu| edu.sid())))),
+            "edu" => self.answer_edu(&mut args),
             "help" => Ok(lines("ok", REQUESTS)),
             _ => self.answer_dsp(request, &mut args),
         };
         args.end()?;
         answer
+    }
+
+    /// Requests to a device that is not a DSP's.
+    fn answer_edu(&self, args: &mut Args<'_>) -> anyhow::Result<String> {
+        let sid: u64 = args.number()?;
+        let edu = self.edus.iter().find(|edu| u64::from(edu.sid()) == sid);
+        let edu = edu.with_context(|| format!("no edu with stream id {sid:#x}"))?;
+        let way = match args.word()? {
+            "busy" => return Ok(format!("ok {}", u8::from(edu.is_busy()?))),
+            "read" => Way::FromMemory,
+            "write" => Way::ToMemory,
+            word => bail!("{word:?}: neither read nor write nor busy"),
+        };
+        edu.start(way, args.number()?, args.number()?)?;
+        Ok("ok".to_owned())
     }
 
     /// Requests that start with a DSP.
@@ -225,9 +261,57 @@ impl Server {
                 };
                 lines("ok", &list.iter().map(line).collect::<Vec<_>>())
             }
+            "streams" => {
+                let bank: u64 = args.number()?;
+                lines("ok", &sids(dsp.memory.streams(bank as Bank)))
+            }
+            "processes" => {
+                let line = |process: &Arc<Process>| {
+                    let bank = process.known_bank();
+                    let bank = bank.map_or("-".to_owned(), |bank| bank.to_string());
+                    let memory = process.memory();
+                    format!(
+                        "client {} bank {bank} memory {:#x} {:#x}",
+                        process.client,
+                        dsp.split(memory.addr).iova,
+                        memory.size
+                    )
+                };
+                lines("ok", &dsp.processes().iter().map(line).collect::<Vec<_>>())
+            }
+            "calls" => {
+                let held = dsp.inner().held.clone();
+                let line = |call: &Arc<Call>| describe_call(dsp, call);
+                lines("ok", &held.iter().map(line).collect::<Vec<_>>())
+            }
             _ => bail!("unknown request {request:?}"),
         })
     }
+}
+
+fn sids(sids: impl IntoIterator<Item = u32>) -> Vec<String> {
+    sids.into_iter().map(|sid| format!("{sid:#x}")).collect()
+}
+
+/// A call that is held, with the addresses of its tables and arguments.
+fn describe_call(dsp: &Dsp, call: &Call) -> String {
+    let arguments = match call.prepared.get() {
+        Some(prepared) => &prepared.meta.arguments[..],
+        None => &[],
+    };
+    let mut line = format!(
+        "client {} method {} at {:#x} {:#x} args {}",
+        call.request.client_id,
+        call.request.sc.method(),
+        call.at.iova,
+        call.request.size,
+        arguments.len()
+    );
+    for argument in arguments {
+        let at = argument.data().map_or(0, |at| dsp.split(at).iova);
+        let _ = write!(line, " {at:#x} {:#x}", argument.len());
+    }
+    line
 }
 
 /// Words of a request that are not used yet.

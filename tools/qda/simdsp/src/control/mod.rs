@@ -27,6 +27,13 @@
 //! | `crash <dsp>` | `ok`; the DSP hangs until the guest stops its remote processor, or `restart` |
 //! | `touch <dsp> <client> <iova> <len> r\|w` | `ok`, or `fault <kind> sid <s> iova <hex> level <l> r\|w`; not counted as a fault of the test |
 //! | `mappings <dsp> <bank>` | `ok <n>`*: `<iova hex> <pa hex> <len hex> r\|rw` |
+//! | `streams <dsp> <bank>` | `ok <n>`*: stream id in hex |
+//! | `processes <dsp>` | `ok <n>`*: `client <c> bank <b or -> memory <iova hex> <len hex>`, both 0 when it was given none |
+//! | `calls <dsp>` | `ok <n>`*: `client <c> method <m> at <iova hex> <len hex> args <n>`, and for each of the n ` <iova hex> <len hex>`, both 0 when it has no bytes: the calls that are held |
+//! | `survey` | `ok banks <n> tables <n> mapped <bytes> shared <pairs>`, over all DSPs; see below |
+//! | `edus` | `ok <n>`*: stream id in hex of each `edu` device that the board has |
+//! | `edu <sid> read\|write <iova> <len>` | `ok`; it begins to copy from, or to, memory, which takes 0.1 s |
+//! | `edu <sid> busy` | `ok 0` or `ok 1` |
 //! | `dsps` | `ok <n>`*: `<label> sid_pos <n> banks <b>,<b>...` |
 //! | `trace on\|off` | `ok`; messages go to the log |
 //! | `help` | `ok <n>`*: names of the requests |
@@ -38,16 +45,21 @@
 //! process). Since the test began: `faults`, `violations`. Now: `outstanding`, `processes`, `held`, `listeners`, `parked` (held and
 //! listeners), `maps` (numbers and heap pieces mapped into processes), `mappings` (bytes that all
 //! banks map), `banks`.
+//!
+//! Banks without a stream id reach all memory; they count as mapping nothing. `survey` counts the
+//! other banks, the page tables that their streams are translated by, the bytes that these map, and
+//! pairs of banks that share a table although the device tree gives them no stream id in common.
 
 mod lines;
+mod survey;
 
 use crate::dsp::Dsp;
+use crate::edu::Edu;
 use crate::glink::Restarter;
 use crate::pd::listener::{Answer, Reverse};
 use crate::port::{Bank, Fault};
 use crate::script::Script;
 use crate::stats::FaultRecord;
-use crate::strict::Rule;
 use anyhow::{anyhow, bail, Context as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -75,6 +87,7 @@ struct Test {
 pub struct Server {
     dsps: Vec<Arc<Dsp>>,
     restarters: BTreeMap<String, Restarter>,
+    edus: Vec<Arc<Edu>>,
     scripts: Option<PathBuf>,
     test: Mutex<Test>,
 }
@@ -85,6 +98,7 @@ impl Server {
         Self {
             dsps,
             restarters: BTreeMap::new(),
+            edus: Vec::new(),
             scripts: None,
             test: Mutex::new(Test::default()),
         }
@@ -110,6 +124,12 @@ impl Server {
     pub fn restarter(&self, label: &str) -> anyhow::Result<&Restarter> {
         let found = self.restarters.get(label);
         found.ok_or_else(|| anyhow!("DSP {label:?} can't be restarted"))
+    }
+
+    /// Offers these devices to tests.
+    pub fn with_edus(mut self, edus: &[Arc<Edu>]) -> Self {
+        self.edus = edus.to_vec();
+        self
     }
 
     fn test(&self) -> MutexGuard<'_, Test> {
@@ -246,32 +266,15 @@ impl Server {
                     request.ctx, request.client_id, request.handle
                 ));
             }
-            for bank in dsp.used_banks().difference(&foreign) {
-                let bytes = dsp.mapped_bytes(*bank);
-                if bytes != 0 {
+            for bank in dsp.used_banks() {
+                let is_foreign = |other: &Bank| dsp.is_one_context(bank, *other);
+                let bytes = dsp.mapped_bytes(bank);
+                if bytes != 0 && !foreign.iter().any(is_foreign) {
                     left.push(format!("{label} bank {bank}: {bytes:#x} bytes are mapped"));
                 }
             }
         }
         left
-    }
-
-    /// Reports banks that were used and share a page table.
-    fn check_shared(&self) {
-        let mut roots: BTreeMap<u64, (String, Bank)> = BTreeMap::new();
-        for dsp in &self.dsps {
-            for bank in dsp.used_banks() {
-                let Some(root) = dsp.memory.table_root(bank) else {
-                    continue;
-                };
-                let here = (dsp.label().to_owned(), bank);
-                if let Some((label, other)) = roots.insert(root, here) {
-                    let detail =
-                        format!("bank {bank} and {label} bank {other} have table {root:#x}");
-                    dsp.judge().report(Rule::BankShared, detail);
-                }
-            }
-        }
     }
 
     fn faults(&self) -> Vec<String> {

@@ -18,11 +18,24 @@ const PAGE: u64 = 4096;
 /// Banks of the test DSP.
 pub const BANKS: [Bank; 3] = [1, 2, 3];
 
-/// Pages by bank and page number.
+/// Pages by bank and page number, and banks that are seen through another one's stream or table.
 #[derive(Default)]
-pub struct Ram(Mutex<BTreeMap<(Bank, u64), Vec<u8>>>);
+pub struct Ram(
+    Mutex<BTreeMap<(Bank, u64), Vec<u8>>>,
+    Mutex<BTreeMap<Bank, (u32, Bank)>>,
+);
 
 impl Ram {
+    /// Has `bank` use stream id `sid` and the page table of another bank.
+    pub fn join(&self, bank: Bank, sid: u32, other: Bank) {
+        self.1.lock().unwrap().insert(bank, (sid, other));
+    }
+
+    fn joined(&self, bank: Bank) -> (u32, Bank) {
+        let joined = self.1.lock().unwrap().get(&bank).copied();
+        joined.unwrap_or((0x1400 + bank, bank))
+    }
+
     pub fn map(&self, bank: Bank, iova: u64, len: u64) {
         for page in iova / PAGE..(iova + len).div_ceil(PAGE) {
             self.0
@@ -90,8 +103,12 @@ impl Memory for Ram {
             })
             .collect())
     }
-    fn table_root(&self, bank: Bank) -> Option<u64> {
-        Some(0x4000_0000 + u64::from(bank) * PAGE)
+    fn streams(&self, bank: Bank) -> Vec<u32> {
+        vec![self.joined(bank).0]
+    }
+    fn tables(&self, bank: Bank) -> Vec<(u32, u64)> {
+        let (sid, table) = self.joined(bank);
+        vec![(sid, 0x4000_0000 + u64::from(table) * PAGE)]
     }
 }
 
@@ -154,6 +171,14 @@ pub struct Raw {
     pub sent: Sent,
 }
 
+/// The test DSP, unless a test has one of its own.
+pub fn config() -> Config {
+    Config {
+        banks: BANKS.to_vec(),
+        ..Config::default()
+    }
+}
+
 pub struct Guest {
     pub ram: Arc<Ram>,
     pub dsp: Arc<Dsp>,
@@ -166,14 +191,15 @@ pub struct Guest {
 
 impl Guest {
     pub fn new() -> Self {
-        Self::with(Config {
-            banks: BANKS.to_vec(),
-            ..Config::default()
-        })
+        Self::with(config())
     }
 
     pub fn with(config: Config) -> Self {
-        let ram = Arc::new(Ram::default());
+        Self::on(config, Ram::default())
+    }
+
+    pub fn on(config: Config, ram: Ram) -> Self {
+        let ram = Arc::new(ram);
         let sid_pos = config.sid_pos;
         let dsp = Dsp::new(config, ram.clone());
         let (sender, answers) = channel();

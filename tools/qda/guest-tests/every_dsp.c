@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A board's smoke test: every DSP that it has takes as many DSP processes as its device-tree node
+ * has room for, in every bank, and each of them computes.
+ *
+ *	every_dsp <dsp>...
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "module.h"
+#include "qda.h"
+#include "session.h"
+#include "simdsp.h"
+
+#define MAX_SESSIONS	32
+#define MAX_BANKS	32
+#define INLINE_SIZE	20000
+#define BUFFER_SIZE	262144
+
+static __u8 in[INLINE_SIZE], out[INLINE_SIZE];
+
+/* Bytes that are copied there and back, and bytes that the DSP reads and writes in place. */
+static int compute(int fd, __u32 bank)
+{
+	const size_t half = BUFFER_SIZE / 2;
+	struct drm_qda_invoke_arg args[2];
+	struct qda_buf buf;
+	__u32 handle;
+	int ret;
+
+	ret = simdsp_open(fd, &handle);
+	if (ret)
+		return ret;
+	qda_fill(in, sizeof(in), bank);
+	memset(out, 0, sizeof(out));
+	ret = simdsp_echo(fd, handle, in, out, sizeof(in));
+	if (ret)
+		return ret;
+	if (memcmp(in, out, sizeof(in)))
+		return -EIO;
+
+	ret = qda_buf_new(fd, BUFFER_SIZE, &buf);
+	if (ret)
+		return ret;
+	qda_fill(buf.map, half, bank + 1);
+	args[0] = qda_ref(&buf, 0, half);
+	args[1] = qda_ref(&buf, half, half);
+	ret = qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
+	if (!ret && memcmp(buf.map, buf.map + half, half))
+		ret = -EIO;
+	qda_buf_free(&buf);
+	return ret;
+}
+
+static int bank_of(int fd)
+{
+	struct simdsp_info info;
+	__u32 handle;
+	int ret;
+
+	ret = simdsp_open(fd, &handle) ?: simdsp_info(fd, handle, &info);
+	return ret ?: (int)info.bank;
+}
+
+/* Whether the simulator knows of a bank that no process got. */
+static int unused_banks(const char *dsp, const bool *used)
+{
+	char line[SIMDSP_LINE];
+	int lines, unused = 0;
+
+	if (simdsp_cmd(line, "dsps"))
+		return -EPROTO;
+	lines = atoi(line);
+	while (lines--) {
+		char *bank;
+
+		if (simdsp_next_line(line))
+			return -EPROTO;
+		if (strncmp(line, dsp, strlen(dsp)) || line[strlen(dsp)] != ' ')
+			continue;
+		bank = strstr(line, " banks ") + strlen(" banks ");
+		for (bank = strtok(bank, ","); bank; bank = strtok(NULL, ",")) {
+			if (!used[atoi(bank)]) {
+				printf("# nobody got bank %s\n", bank);
+				unused++;
+			}
+		}
+	}
+	return unused;
+}
+
+static void try_dsp(struct tap *tap, const char *dsp)
+{
+	int fds[MAX_SESSIONS], count = 0, wanted = qda_banks(dsp), ret = 0;
+	bool used[MAX_BANKS] = { 0 };
+
+	ret = simdsp_begin(dsp);
+	while (!ret && count < wanted && count < MAX_SESSIONS) {
+		int bank;
+
+		fds[count] = session_open(dsp, 0);
+		if (fds[count] < 0) {
+			ret = fds[count];
+			break;
+		}
+		bank = bank_of(fds[count++]);
+		if (bank < 0 || bank >= MAX_BANKS) {
+			ret = bank;
+			break;
+		}
+		used[bank] = true;
+		ret = compute(fds[count - 1], bank);
+	}
+	if (ret)
+		printf("# process %d: %s (%#x)\n", count, ret < 0 ? strerror(-ret) : "", ret);
+	ret = ret ?: unused_banks(dsp, used);
+	while (count)
+		close(fds[--count]);
+	ret = simdsp_end() ?: ret;
+	tap_result(tap, !ret && wanted, "%s: %d processes compute, in every bank", dsp, wanted);
+}
+
+int main(int argc, char **argv)
+{
+	struct tap tap = { 0 };
+
+	tap_plan(argc - 1);
+	for (int i = 1; i < argc; i++)
+		try_dsp(&tap, argv[i]);
+	return tap.failed ? 1 : 0;
+}
