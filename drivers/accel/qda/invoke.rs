@@ -252,18 +252,24 @@ impl Invoke {
         let offset = u32::try_from(arg.offset.unwrap_or(arg.ptr)).map_err(|_| EINVAL)?;
         let len = u32::try_from(arg.len).map_err(|_| EINVAL)?;
 
-        // What the DSP has under this number already goes before what it may mean now.
-        let known = who
-            .held
-            .with(|numbers| Ok(numbers.get(number).map(|holding| holding.0.clone())))?;
-        let mapped = match known {
-            Some(mapped) => mapped,
-            None => {
-                let buffer = match arg.offset {
-                    Some(_) => names.handle(arg.handle)?,
-                    None => buffer_named(names, arg.handle)?,
-                };
+        let mapped = match arg.offset {
+            // A handle is what it is now; if the DSP has another buffer by it, that is an error.
+            Some(_) => {
+                let buffer = names.handle(arg.handle)?;
                 who.with_space(|space| space.map(&buffer))?
+            }
+            // What the DSP has under this number already goes before what it may mean now.
+            None => {
+                let known = who
+                    .held
+                    .with(|numbers| Ok(numbers.get(number).map(|holding| holding.0.clone())))?;
+                match known {
+                    Some(mapped) => mapped,
+                    None => {
+                        let buffer = buffer_named(names, arg.handle)?;
+                        who.with_space(|space| space.map(&buffer))?
+                    }
+                }
             }
         };
         let size = mapped.buffer().size() as u64;

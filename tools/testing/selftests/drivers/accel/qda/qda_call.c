@@ -214,6 +214,49 @@ TEST_F(call, refused)
 	qda_buf_free(&buf);
 }
 
+/* Passes @buf as an in-handle and has the DSP give back @numbers. */
+static int lend(int fd, __u32 handle, struct drm_qda_call_arg buf, __u64 *sum)
+{
+	__u32 seed = 0, scalars = QDA_SCALARS(SIMDSP_HANDLES, 1, 1) | QDA_SCALARS_HANDLES(1, 0);
+	struct drm_qda_call_arg args[3] = { bytes(&seed, 4), bytes(sum, 8), buf };
+	__s32 status;
+
+	return qda_call(fd, handle, scalars, args, &status) ?: status;
+}
+
+static int give_back(int fd, __u32 handle, __u64 number)
+{
+	struct drm_qda_call_arg arg = bytes(&number, 8);
+	__s32 status;
+
+	return qda_call(fd, handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0), &arg, &status) ?: status;
+}
+
+TEST_F(call, handle_arguments)
+{
+	struct qda_buf buf, next;
+	__u32 old;
+	__u64 sum;
+
+	ASSERT_EQ(0, qda_buf_new(self->fd, 3 * 4096, &buf));
+	qda_fill(buf.map, buf.size, 5);
+	ASSERT_EQ(0, lend(self->fd, self->handle, part(&buf, 100, 5000), &sum));
+	EXPECT_EQ(simdsp_checksum(buf.map + 100, 5000), sum);
+	EXPECT_EQ(-EINVAL, lend(self->fd, self->handle, part(&buf, 1, buf.size), &sum));
+	EXPECT_EQ(-ENOENT, lend(self->fd, self->handle, (struct drm_qda_call_arg) { 0 }, &sum));
+
+	/* The handle means another buffer now, and the DSP still has the first by it. */
+	old = buf.handle;
+	qda_buf_free(&buf);
+	ASSERT_EQ(0, qda_buf_new(self->fd, 3 * 4096, &next));
+	ASSERT_EQ(old, next.handle);
+	EXPECT_EQ(-EEXIST, lend(self->fd, self->handle, part(&next, 0, 64), &sum));
+	ASSERT_EQ(0, give_back(self->fd, self->handle, old));
+	EXPECT_EQ(0, lend(self->fd, self->handle, part(&next, 0, 64), &sum));
+	EXPECT_EQ(simdsp_checksum(next.map, 64), sum);
+	qda_buf_free(&next);
+}
+
 static void no_handler(int signal)
 {
 }

@@ -314,6 +314,8 @@ static int closer(struct child *parent, void *arg)
 	int fd = qda_open_process("cdsp");
 
 	child_tell(parent, fd < 0 ? fd : (int)qda_fdinfo(fd, "qda-bank"));
+	if (fd < 0)
+		return 0;
 	if (arg)
 		return child_hear(parent, 60000);
 	start = qda_now_ms();

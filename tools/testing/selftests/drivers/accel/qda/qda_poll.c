@@ -68,6 +68,21 @@ FIXTURE_TEARDOWN(poll)
 	EXPECT_EQ(0, qda_test_end());
 }
 
+/* Maps a buffer under a number, which the DSP must not have for another. */
+static int map_as(const struct qda_buf *buf, __s32 number)
+{
+	struct drm_qda_mem_map arg = {
+		.request = QDA_MAP_REQUEST_ATTR,
+		.flags = QDA_MAP_FD,
+		.handle = buf->handle,
+		.dsp_handle = number,
+		.vaddrin = (uintptr_t)buf->map,
+		.size = buf->size,
+	};
+
+	return qda_ioctl(buf->fd, DRM_IOCTL_QDA_MAP, &arg);
+}
+
 static void on_alarm(int signal)
 {
 }
@@ -181,6 +196,39 @@ TEST_F(poll, word_of_a_call_that_fails)
 	}
 	ASSERT_EQ(0, simdsp_cmd(NULL, NO_SCRIPT));
 	EXPECT_TRUE(echoes(self->fd, self->handle, 100));
+}
+
+TEST_F(poll, buffers_come_back_once)
+{
+	/*
+	 * A polled call gives back a buffer that was lent twice: the first is back when the call
+	 * has succeeded, and the answer that follows does not take the second.
+	 */
+	__u32 seed = 0, scalars = QDA_SCALARS(SIMDSP_HANDLES, 1, 1) | QDA_SCALARS_HANDLES(1, 0);
+	struct drm_qda_invoke_arg args[3], back;
+	struct qda_buf buf, next;
+	__u64 number, sum;
+
+	ASSERT_EQ(0, qda_buf_new(self->fd, 4096, &buf));
+	args[0] = qda_inline(&seed, 4);
+	args[1] = qda_inline(&sum, 8);
+	args[2] = (struct drm_qda_invoke_arg) { .length = 4096, .handle = buf.handle };
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, qda_invoke(self->fd, self->handle, scalars, args));
+	number = buf.handle;
+	back = qda_inline(&number, 8);
+	qda_buf_free(&buf);
+	ASSERT_EQ(0, qda_buf_new(self->fd, 4096, &next));
+	ASSERT_EQ(number, next.handle);
+
+	ASSERT_EQ(0, qda_invoke(self->fd, self->handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0),
+				&back));
+	usleep(100000);
+	EXPECT_EQ(-EEXIST, map_as(&next, number));
+	ASSERT_EQ(0, qda_invoke(self->fd, self->handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0),
+				&back));
+	EXPECT_EQ(0, map_as(&next, number));
+	qda_buf_free(&next);
 }
 
 TEST_F(poll, many_threads)
