@@ -13,7 +13,7 @@ harness	= $(BUILD)/cargo/release/qda-harness
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
 .PHONY: help setup kernel kernels guest guests harness demo test shell reference \
-	lint series clean distclean
+	clients lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -22,6 +22,7 @@ help:
 	@echo '  make test           run every test; results in $(BUILD)/results/'
 	@echo '  make shell          a shell in the guest, with the driver loaded and the DSP running'
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
+	@echo '  make clients        run Debian'"'"'s programs on both drivers; a table of the results'
 	@echo '  make kernel         build the kernel with the driver'
 	@echo '  make lint           formatting, clippy, rustdoc, checkpatch, W=1, header checks'
 	@echo '  make series         the git series for the kernel: $(BUILD)/series/ (CHECK=1: build each commit)'
@@ -62,6 +63,9 @@ test: guests harness
 
 reference: guest harness
 	@$(harness) test reference
+
+clients: guest harness
+	@$(harness) test clients
 
 lint: kernel
 	@$(scripts)/lint.sh

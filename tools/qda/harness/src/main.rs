@@ -6,6 +6,7 @@
 
 mod boot;
 mod cargo;
+mod clients;
 mod collect;
 mod console;
 mod host;
@@ -96,6 +97,13 @@ fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
         &cases,
         &versions(paths, suite),
     )?;
+    if suite.name == "clients" {
+        println!();
+        for line in clients::table(&cases, &versions(paths, suite)) {
+            println!("{line}");
+        }
+        println!();
+    }
     report.end(&summary);
     Ok(summary)
 }
@@ -143,10 +151,10 @@ fn run_boot(
 
 /// The versions of the foreign programs that a suite ran.
 fn versions(paths: &Paths, suite: &Suite) -> Vec<String> {
-    if suite.name != "reference" {
+    if !matches!(suite.name, "reference" | "clients") {
         return Vec::new();
     }
-    let file = paths.build.join("downloads/clients/versions");
+    let file = paths.build.join("guest-normal/root/versions");
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().map(str::to_string).collect()
 }

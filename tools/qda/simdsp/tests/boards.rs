@@ -120,6 +120,16 @@ fn own_memory(place: Place) -> Region {
     }
 }
 
+#[test]
+fn every_dsp_with_a_daemon() {
+    let board = load("clients.dtsi");
+    let labels: Vec<_> = shape(&board).into_iter().map(|(label, _)| label).collect();
+    assert_eq!(
+        labels.iter().flatten().collect::<Vec<_>>(),
+        ["cdsp", "adsp", "sdsp", "gdsp0"]
+    );
+}
+
 /// No two nodes of any board share memory, an interrupt or a stream id.
 #[test]
 fn nothing_is_shared() {
@@ -130,6 +140,7 @@ fn nothing_is_shared() {
         "kaanapali",
         "no-iommu",
         "broken",
+        "clients",
     ] {
         let board = load(&format!("{name}.dtsi"));
         let mut regions: Vec<_> = board
