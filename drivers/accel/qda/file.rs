@@ -18,6 +18,7 @@ use crate::{
         Invoke, //
     },
     kind::{
+        Access,
         Kind,
         Shell, //
     },
@@ -63,7 +64,7 @@ impl drm::file::DriverFile for QdaFile {
 
         KBox::try_pin_init(
             try_pin_init!(Self {
-                session <- Session::new(channel),
+                session <- Session::new(channel, Access::Caller),
                 imports <- Imports::new(),
                 account: Account::new()?,
             }),
@@ -360,7 +361,12 @@ impl QdaFile {
             ) => {
                 let number = dsp_number(args.handle, args.dsp_handle);
                 let part = part_of(&names, args.handle, args.vaddrin, args.size)?;
-                map::map(session, number, &part, args.flags, args.vaddrin)?
+                let told = map::Told {
+                    flags: args.flags,
+                    client_address: args.vaddrin,
+                    offset: 0,
+                };
+                map::map(session, number, &part, told)?
             }
             _ => return Err(EINVAL),
         };
