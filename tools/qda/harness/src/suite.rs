@@ -102,6 +102,26 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "nodes",
+        about: "/dev/fastrpc-*: the ioctls of fastrpc.ko, and what is the driver's own",
+        what: What::Guest(&[
+            Boot {
+                script: "nodes",
+                args: &["2", "reference"],
+                limit: 180,
+                ..PLAIN
+            },
+            Boot {
+                board: "clients",
+                script: "nodes",
+                args: &["4", "fastrpc_nodes"],
+                limit: 180,
+                prefix: "secure: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
         name: "clients",
         about: "Debian's programs and library, unmodified",
         what: What::Guest(&[
