@@ -142,6 +142,21 @@ pub const SUITES: &[Suite] = &[
                 prefix: "fastrpc.ko: ",
                 ..PLAIN
             },
+            Boot {
+                board: "clients",
+                script: "clients",
+                args: &["qda"],
+                limit: 300,
+                prefix: "qda: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "kaanapali",
+                script: "clients-poll",
+                args: &["qda"],
+                prefix: "qda: ",
+                ..PLAIN
+            },
         ]),
     },
     Suite {
@@ -323,7 +338,7 @@ pub const DEMO: Boot = Boot {
 
 /// The boot of `make shell`.
 pub const SHELL: Boot = Boot {
-    board: "cdsp",
+    board: "clients",
     script: "shell",
     limit: u64::MAX,
     ..PLAIN
