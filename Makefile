@@ -14,7 +14,7 @@ harness	= $(BUILD)/cargo/release/qda-harness
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
 .PHONY: help setup kernel kernels guest guests harness demo test shell reference \
-	isolation lint series clean distclean
+	clients isolation lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -24,6 +24,7 @@ help:
 	@echo '  make shell          a shell in the guest, with the driver loaded and the DSP running'
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
 	@echo '  make isolation      prove that DSP processes reach their own memory only (KILLS=n SEED=n)'
+	@echo '  make clients        run Debian'"'"'s programs on both drivers; a table of the results'
 	@echo '  make kernel         build the kernel with the driver'
 	@echo '  make lint           formatting, clippy, rustdoc, checkpatch, W=1, header checks'
 	@echo '  make series         the git series for the kernel: $(BUILD)/series/ (CHECK=1: build each commit)'
@@ -59,7 +60,12 @@ demo: guest harness
 shell: guest harness
 	@$(harness) shell
 
-test: guests harness
+# Only the kernels that are wanted.
+test: harness
+	@set -e; for kernel in $$($(harness) kernels $(SUITES)); do \
+		$(scripts)/kernel.sh $$kernel; \
+		$(scripts)/guest.sh $$kernel; \
+	done
 	@$(harness) test $(SUITES)
 
 reference: guest harness
@@ -67,6 +73,9 @@ reference: guest harness
 
 isolation: guest harness
 	@$(harness) isolation --kills '$(KILLS)' --seed '$(SEED)'
+
+clients: guest harness
+	@$(harness) test clients
 
 lint: kernel
 	@$(scripts)/lint.sh

@@ -2,15 +2,18 @@
 
 //! Where the memory of buffers comes from.
 //!
-//! A backend is one way to allocate it. [`allocate`] takes the first of the table that the client
-//! asked for, or, where it leaves the choice to us, the first that suits the DSP.
+//! A backend is one way to allocate it. [`allocate_for`] takes the first of the table that the
+//! client asked for, or, where it leaves the choice to us, the first that suits the DSP.
 //!
 //! To add one, write a file in `backend/` that implements [`Backend`] for a unit struct of the name
 //! `Source`, and add its name to the table, before those that it is to be preferred to.
 
 use crate::{
     driver::QdaDevice,
-    gem::Buffer, //
+    gem::{
+        Account,
+        Buffer, //
+    },
 };
 use kernel::{
     page::page_align,
@@ -66,7 +69,7 @@ backends! {
 ///
 /// - [`EINVAL`]: `size` is 0, or `flags` is not one flag.
 /// - [`E2BIG`]: `size` is above the limit.
-pub(crate) fn check(size: u64, flags: u32) -> Result {
+fn check(size: u64, flags: u32) -> Result {
     if size == 0 || flags & !KNOWN != 0 || flags.count_ones() > 1 {
         return Err(EINVAL);
     }
@@ -77,15 +80,14 @@ pub(crate) fn check(size: u64, flags: u32) -> Result {
 }
 
 /// Allocates a zero-filled buffer of at least `size` bytes, from the backend that `flags` names, or
-/// the best one for the DSP if it is 0. Returns the flag of the one that it is from, too.
+/// the best one for the DSP if it is 0; both have been checked. Returns the flag of the one that it
+/// is from, too.
 ///
 /// # Errors
 ///
-/// - those of [`check`].
 /// - [`EOPNOTSUPP`]: this DSP has nothing of that kind.
 /// - [`ENOMEM`].
-pub(crate) fn allocate(dev: &QdaDevice, size: u64, flags: u32) -> Result<(ARef<Buffer>, u32)> {
-    check(size, flags)?;
+fn allocate(dev: &QdaDevice, size: u64, flags: u32) -> Result<(ARef<Buffer>, u32)> {
     let size = page_align(size as usize).ok_or(E2BIG)?;
 
     let mut error = EOPNOTSUPP;
@@ -104,4 +106,24 @@ pub(crate) fn allocate(dev: &QdaDevice, size: u64, flags: u32) -> Result<(ARef<B
         }
     }
     Err(error)
+}
+
+/// Allocates a buffer as [`allocate`] does, on `account`, which may have as much as a bank of the
+/// DSP can address.
+///
+/// # Errors
+///
+/// [`ENOSPC`] if that is too much, else as [`allocate`].
+pub(crate) fn allocate_for(
+    account: &Account,
+    dev: &QdaDevice,
+    size: u64,
+    flags: u32,
+) -> Result<(ARef<Buffer>, u32)> {
+    check(size, flags)?;
+    let charge = account.charge(size, dev.channel.banks.reach())?;
+
+    let (buffer, flag) = allocate(dev, size, flags)?;
+    *buffer.charge.lock() = Some(charge);
+    Ok((buffer, flag))
 }

@@ -111,7 +111,9 @@ impl Stream {
             };
             streams.push(
                 Self {
-                    iommu: args.fwnode().map_or(0, |iommu| core::ptr::from_ref(iommu).addr()),
+                    iommu: args
+                        .fwnode()
+                        .map_or(0, |iommu| core::ptr::from_ref(iommu).addr()),
                     id: args.as_slice().first().copied().unwrap_or(0),
                     mask: args.as_slice().get(1).copied().unwrap_or(0),
                 },
@@ -344,29 +346,9 @@ impl Pool {
         let mut left = msecs_to_jiffies(RELEASE_WAIT_MS);
 
         loop {
-            if inner.slots.is_empty() {
-                return Err(ENODEV);
-            }
-            match inner.slots.choose(Some(client), want) {
-                Choice::Slot(index) => {
-                    inner.slots.take(index, Some(client.clone()), want);
-                    let bank = inner.banks[index].clone();
-                    drop(inner);
-
-                    // If this fails, the lease is dropped, and so gives the slot back.
-                    let lease = Lease {
-                        bank,
-                        seat: Seat {
-                            pool: self.clone(),
-                            index,
-                            want,
-                            ending: Atomic::new(false),
-                        },
-                    };
-                    return Ok(Arc::new(lease, GFP_KERNEL)?);
-                }
-                Choice::Busy => return Err(EBUSY),
-                Choice::Wait => {}
+            if let Some(lease) = self.grant(&mut inner, client, want)? {
+                drop(inner);
+                return Ok(Arc::new(lease, GFP_KERNEL)?);
             }
             left = match self.changed.wait_interruptible_timeout(&mut inner, left) {
                 CondVarTimeoutResult::Woken { jiffies } => jiffies,
@@ -374,6 +356,49 @@ impl Pool {
                 CondVarTimeoutResult::Signal { .. } => return Err(ERESTARTSYS),
             };
         }
+    }
+
+    /// As [`Pool::lease`], for those who can't wait: none, if a slot is just being released.
+    ///
+    /// # Errors
+    ///
+    /// [`EBUSY`], [`ENODEV`] and [`ENOMEM`], as [`Pool::lease`].
+    pub(crate) fn try_lease(
+        self: &Arc<Self>,
+        client: &Client,
+        want: Want,
+    ) -> Result<Option<Arc<Lease>>> {
+        let lease = self.grant(&mut self.inner.lock(), client, want)?;
+
+        Ok(lease.map(|lease| Arc::new(lease, GFP_KERNEL)).transpose()?)
+    }
+
+    /// Takes a slot, if there is one. The lease must be dropped without the lock.
+    fn grant(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        client: &Client,
+        want: Want,
+    ) -> Result<Option<Lease>> {
+        if inner.slots.is_empty() {
+            return Err(ENODEV);
+        }
+        let index = match inner.slots.choose(Some(client), want) {
+            Choice::Slot(index) => index,
+            Choice::Busy => return Err(EBUSY),
+            Choice::Wait => return Ok(None),
+        };
+
+        inner.slots.take(index, Some(client.clone()), want);
+        Ok(Some(Lease {
+            bank: inner.banks[index].clone(),
+            seat: Seat {
+                pool: self.clone(),
+                index,
+                want,
+                ending: Atomic::new(false),
+            },
+        }))
     }
 
     /// Waits until all leases have ended, then removes the banks. For the end of the channel, when

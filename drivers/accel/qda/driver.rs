@@ -2,6 +2,8 @@
 
 //! Binding to a DSP's channel, and the accel device that comes of it.
 
+#[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
+use crate::compat::Nodes;
 use crate::{
     bank::{
         Pool,
@@ -61,6 +63,8 @@ pub(crate) struct DeviceData {
 /// What the driver has of a DSP while it is bound. Dropped in this order: no ioctl runs when the
 /// channel ends, and memory that was given away comes back when the DSP hears of nothing any more.
 pub(crate) struct Bound<'bound> {
+    #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
+    nodes: Nodes,
     _registration: drm::Registration<'bound, QdaDriver>,
     owner: Owner,
     _assigned: Option<Assigned<Scm>>,
@@ -122,6 +126,8 @@ impl rpmsg::Driver for QdaRpmsgDriver {
         let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(()), 0)? };
 
         Ok(Bound {
+            #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
+            nodes: Nodes::new(registration.device())?,
             _registration: registration,
             owner,
             _assigned: assigned,
@@ -131,6 +137,8 @@ impl rpmsg::Driver for QdaRpmsgDriver {
     fn unbind<'bound>(_rpdev: &'bound rpmsg::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         // Here the DSP can still be told that its processes end.
         this.owner.0.shut_down();
+        #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
+        this.nodes.close();
     }
 }
 

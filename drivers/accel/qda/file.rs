@@ -18,6 +18,7 @@ use crate::{
         Invoke, //
     },
     kind::{
+        Access,
         Kind,
         Shell, //
     },
@@ -64,7 +65,7 @@ impl drm::file::DriverFile for QdaFile {
 
         KBox::try_pin_init(
             try_pin_init!(Self {
-                session <- Session::new(channel),
+                session <- Session::new(channel, Access::Caller),
                 imports <- Imports::new(),
                 account: Account::new()?,
             }),
@@ -207,42 +208,31 @@ impl QdaFile {
         Ok(0)
     }
 
-    /// Allocates a buffer, on the account of `file`. Returns it, and the flag of its backend.
+    /// Allocates a buffer, on the account of `file`.
     ///
     /// # Errors
     ///
-    /// [`ENOSPC`] if the file has too much, else as [`backend::allocate`].
-    fn allocate(
-        dev: &QdaDevice,
-        size: u64,
-        flags: u32,
-        file: &DrmFile,
-    ) -> Result<(ARef<Buffer>, u32)> {
+    /// As [`backend::allocate_for`].
+    fn allocate(dev: &QdaDevice, size: u64, file: &DrmFile) -> Result<ARef<Buffer>> {
         let account = &file.inner().get_ref().account;
-        let limit = dev.channel.banks.reach();
 
-        // What can't be paid for is not allocated; what is larger than allowed is not counted.
-        let charge = account.charge(size.min(limit + 1), limit);
-        let (buffer, flag) = match charge {
-            Ok(charge) => {
-                let (buffer, flag) = backend::allocate(dev, size, flags)?;
-                *buffer.charge.lock() = Some(charge);
-                (buffer, flag)
-            }
-            // An argument that is no good is reported first.
-            Err(error) => return Err(backend::check(size, flags).err().unwrap_or(error)),
-        };
-        Ok((buffer, flag))
+        Ok(backend::allocate_for(account, dev, size, 0)?.0)
     }
 
-    /// As [`QdaFile::allocate`], with a handle instead of the buffer.
+    /// Allocates a buffer, on the account of `file`. Returns a handle of it, and the flag of the
+    /// backend that it is from.
+    ///
+    /// # Errors
+    ///
+    /// As [`backend::allocate_for`].
     pub(crate) fn create_buffer(
         dev: &QdaDevice,
         size: u64,
         flags: u32,
         file: &DrmFile,
     ) -> Result<(u32, u32)> {
-        let (buffer, flag) = Self::allocate(dev, size, flags, file)?;
+        let account = &file.inner().get_ref().account;
+        let (buffer, flag) = backend::allocate_for(account, dev, size, flags)?;
 
         Ok((buffer.create_handle(file)?, flag))
     }
@@ -343,7 +333,7 @@ impl QdaFile {
                     // The memory is to come from the kernel.
                     0 | u32::MAX if args.vaddrin != 0 => return Err(EINVAL),
                     0 | u32::MAX => map::Part {
-                        buffer: Self::allocate(dev, args.size, 0, file)?.0,
+                        buffer: Self::allocate(dev, args.size, file)?,
                         offset: 0,
                         len: args.size,
                     },
@@ -361,7 +351,12 @@ impl QdaFile {
             ) => {
                 let number = dsp_number(args.handle, args.dsp_handle);
                 let part = part_of(&names, args.handle, args.vaddrin, args.size)?;
-                map::map(session, number, &part, args.flags, args.vaddrin)?
+                let told = map::Told {
+                    flags: args.flags,
+                    client_address: args.vaddrin,
+                    offset: 0,
+                };
+                map::map(session, number, &part, told)?
             }
             _ => return Err(EINVAL),
         };

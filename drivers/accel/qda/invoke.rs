@@ -73,13 +73,23 @@ impl UserArg {
     const CALL_MAX: usize = 4096;
 
     /// Reads a `struct drm_qda_invoke_arg`.
-    fn from_invoke(bytes: &[u8; Self::INVOKE_LEN]) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// [`EOPNOTSUPP`]: it is a buffer that is to be given to another virtual machine. The other
+    /// attributes are advice.
+    fn from_invoke(bytes: &[u8; Self::INVOKE_LEN]) -> Result<Self> {
+        let arg = Self {
             ptr: u64_at(bytes, 0),
             offset: None,
             len: u64_at(bytes, 8),
             handle: u32_at(bytes, 16),
+        };
+
+        if arg.buffer().is_some() && u32_at(bytes, 20) & uapi::FASTRPC_ATTR_SECUREMAP != 0 {
+            return Err(EOPNOTSUPP);
         }
+        Ok(arg)
     }
 
     /// Reads a `struct drm_qda_call_arg`.
@@ -128,6 +138,7 @@ impl Invoke {
     /// # Errors
     ///
     /// - [`EPERM`]: `handle` is the kernel's.
+    /// - [`EOPNOTSUPP`]: as `UserArg::from_invoke`.
     /// - [`EFAULT`]: the arguments cannot be read.
     /// - [`ENOMEM`].
     pub(crate) fn read(handle: u32, scalars: u32, address: u64) -> Result<Self> {
@@ -145,7 +156,7 @@ impl Invoke {
             for _ in 0..count {
                 let mut bytes = [0u8; UserArg::INVOKE_LEN];
                 reader.read_slice(&mut bytes)?;
-                args.push(UserArg::from_invoke(&bytes), GFP_KERNEL)?;
+                args.push(UserArg::from_invoke(&bytes)?, GFP_KERNEL)?;
             }
         }
         Ok(Self {

@@ -86,6 +86,8 @@ pub(crate) struct Create<'a> {
 pub(crate) struct Map {
     /// Number that the DSP is to know it by.
     pub(crate) number: i32,
+    /// Where in the memory the client means, for the DSP to make of it what it will.
+    pub(crate) offset: i32,
     /// How the DSP is to map it.
     pub(crate) flags: u32,
     /// Where the client has it.
@@ -288,7 +290,7 @@ impl KernelCall<'_> {
                 words!(head: 32 =
                     who.client_id,
                     map.number,
-                    0u32,
+                    map.offset,
                     map.flags,
                     map.client_address,
                     Page::LEN,

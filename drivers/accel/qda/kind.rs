@@ -120,6 +120,30 @@ pub(crate) struct User {
     pub(crate) signature_len: u32,
 }
 
+/// What decides on whether a client may have something that needs privilege. On a DSP of which the
+/// device tree says that anybody may do anything, everybody may.
+#[derive(Clone, Copy)]
+pub(crate) enum Access {
+    /// What the caller may do.
+    Caller,
+    /// The device node that the client came by.
+    #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
+    Node {
+        /// Whether it is the one for those who may have every process.
+        secure: bool,
+    },
+}
+
+impl Access {
+    fn is_privileged(self) -> bool {
+        match self {
+            Self::Caller => capable(Capability::SYS_ADMIN),
+            #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
+            Self::Node { secure } => secure,
+        }
+    }
+}
+
 /// What a client asks for.
 pub(crate) enum Kind {
     /// To be a client of the root process.
@@ -161,14 +185,14 @@ impl Kind {
         }
     }
 
-    /// Checks that the caller may have it on this DSP.
+    /// Checks that a client with this access may have it on this DSP.
     ///
     /// # Errors
     ///
-    /// - [`EACCES`]: another process of the DSP, and the caller is not privileged.
+    /// - [`EACCES`]: another process of the DSP, and the client is not privileged.
     /// - [`ECONNREFUSED`]: a process that needs privilege, or the DSP has no unsigned ones.
-    pub(crate) fn permit(&self, channel: &Channel) -> Result {
-        let privileged = || channel.non_secure || capable(Capability::SYS_ADMIN);
+    pub(crate) fn permit(&self, channel: &Channel, access: Access) -> Result {
+        let privileged = || channel.non_secure || access.is_privileged();
 
         match self {
             Self::Root | Self::Sensors | Self::Static { .. } => {

@@ -113,6 +113,17 @@ impl Done {
     }
 }
 
+/// What the DSP is told of a mapping, and the driver makes nothing of.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Told {
+    /// How the DSP is to map it.
+    pub(crate) flags: u32,
+    /// Where the client has it.
+    pub(crate) client_address: u64,
+    /// Where in it the client means.
+    pub(crate) offset: i32,
+}
+
 /// Maps a part of a buffer into the DSP process of `session`, as `number`. Returns the DSP's status
 /// and the address that it got there.
 ///
@@ -126,8 +137,7 @@ pub(crate) fn map(
     session: &Session,
     number: i32,
     part: &Part,
-    flags: u32,
-    client_address: u64,
+    told: Told,
 ) -> Result<(i32, u64)> {
     part.check()?;
     let process = session.process()?;
@@ -139,8 +149,9 @@ pub(crate) fn map(
         .with(|numbers| numbers.ask_map(number, Holding(mapped)))?;
     let request = Map {
         number,
-        flags,
-        client_address,
+        offset: told.offset,
+        flags: told.flags,
+        client_address: told.client_address,
         page,
     };
     let pending = match KernelCall::Map(&request).send(session.channel(), who) {

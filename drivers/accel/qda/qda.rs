@@ -5,6 +5,7 @@
 //! Layers, top to bottom; each uses only those below:
 //!
 //! - [`mod@file`], [`ioctl`]: the accel front end, open files and their ioctls.
+//! - `compat`: the front end of `/dev/fastrpc-*`, if it is configured.
 //! - [`session`], [`kind`], [`process`], [`invoke`], [`map`], [`kernel_call`], [`attributes`]: what
 //! a
 //!   client does.
@@ -21,6 +22,8 @@ mod backend;
 mod bank;
 mod call;
 mod channel;
+#[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
+mod compat;
 mod domain;
 mod driver;
 mod file;

@@ -19,6 +19,7 @@ use crate::{
         Part, //
     },
     kind::{
+        Access,
         Kind,
         Shell,
         User, //
@@ -65,6 +66,7 @@ pub(crate) struct Starting {
 #[pin_data]
 pub(crate) struct Session {
     channel: Arc<Channel>,
+    access: Access,
     /// Whoever opened it; not always whoever uses it.
     client: Client,
     polls: Atomic<bool>,
@@ -74,9 +76,10 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session of the calling client, without a process.
-    pub(crate) fn new(channel: Arc<Channel>) -> impl PinInit<Self> {
+    pub(crate) fn new(channel: Arc<Channel>, access: Access) -> impl PinInit<Self> {
         pin_init!(Self {
             channel,
+            access,
             client: Client::current(),
             polls: Atomic::new(false),
             state <- new_mutex!(State::New),
@@ -148,7 +151,7 @@ impl Session {
     ///
     /// [`Heap::offer`]: crate::heap::Heap::offer
     pub(crate) fn start(&self, kind: &Kind, want: Want) -> Result<Starting> {
-        kind.permit(&self.channel)?;
+        kind.permit(&self.channel, self.access)?;
 
         self.state.lock().begin()?;
         self.ask(kind, want).inspect_err(|_| self.settle(None))

@@ -46,6 +46,14 @@ static int tap_known_problems;
 	tap_expected == tap_seen; \
 })
 
+/** tap_driver() - whose driver is tested: by default the kernel's own */
+static inline const char *tap_driver(void)
+{
+	const char *driver = getenv("DRIVER");
+
+	return driver ? driver : "fastrpc";
+}
+
 /**
  * tap_run() - run tests, each in a process of its own and watched by the simulator
  *
@@ -69,7 +77,7 @@ static inline int tap_run(const struct tap_test *tests, int count)
 				printf("# the simulator's control port: error %d\n", -ret);
 				_exit(1);
 			}
-			CHECK_EQ(0, simdsp_cmd(NULL, "profile fastrpc"));
+			CHECK_EQ(0, simdsp_cmd(NULL, "profile %s", tap_driver()));
 			tests[i].run();
 			CHECK_EQ(tap_known_problems, simdsp_end());
 			_exit(tap_failed);

@@ -40,20 +40,26 @@ apt_in() {
 		"$@"
 }
 
-# apt_open <release> <architecture>: makes the root and fetches the release's
-# index. Fails when there is no mirror, no network or no such release.
+# apt_open <release> <architecture> [components...]: makes the root and fetches
+# the release's index. Fails when there is no mirror, no network or no such
+# release. A release may be several, joined by commas: one and what it rests on.
 apt_open() {
-	local dir=$apt_dir/$1 mirror
+	local dir=$apt_dir/$1 releases=$1 arch=$2 mirror release
+	shift 2
+	[ $# -gt 0 ] || set -- main
 	mirror=$(debian_mirror)
 	if [ -z "$mirror" ] || [ ! -e "$apt_keyring" ]; then
 		return 1
 	fi
 	mkdir -p "$dir"/state/lists/partial "$dir"/cache/archives/partial
 	: >"$dir/status"
-	printf '%s\n' "$2" >"$dir/arch"
-	printf 'deb [signed-by=%s arch=%s] %s %s main\n' \
-		"$apt_keyring" "$2" "$mirror" "$1" >"$dir/sources.list"
-	apt_in "$1" apt-get -o APT::Update::Error-Mode=any update >"$logs/apt-$1.log" 2>&1
+	printf '%s\n' "$arch" >"$dir/arch"
+	for release in ${releases//,/ }; do
+		printf 'deb [signed-by=%s arch=%s] %s %s %s\n' \
+			"$apt_keyring" "$arch" "$mirror" "$release" "$*"
+	done >"$dir/sources.list"
+	apt_in "$releases" apt-get -o APT::Update::Error-Mode=any update \
+		>"$logs/apt-$releases.log" 2>&1
 }
 
 # apt_fetch <release> <directory> <packages...>: downloads packages there.

@@ -5,8 +5,8 @@
 #
 # Makes the guest's file system, build/guest-<configuration>.cpio: busybox,
 # the kernel's modules and those for the simulator, the test programs, the
-# sample, and Debian's hexagonrpcd for the reference run and udev for our rules,
-# with their libraries. Run after kernel.sh.
+# sample, Debian's programs that use a DSP, and udev for our rules, with their
+# libraries. Run after kernel.sh.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -19,12 +19,21 @@ work=$build/guest-$config
 root=$work/root
 stamp=$stamps/guest-$config
 
-busybox=$build/downloads/busybox
-clients=$build/downloads/clients
-udev=$build/downloads/udev
+downloads=$build/downloads
+busybox=$downloads/busybox
+udev=$downloads/udev
 busybox_suites="trixie bookworm sid"
 udev_suites="trixie forky sid"
-client_suites="sid forky trixie"
+
+# Programs that use a DSP, each with the packages that it takes, and the
+# releases that may have them. They run with the newest libc.
+clients="libc6 hexagonrpcd fastrpc"
+libc6_packages="libc6"
+libc6_suites="sid forky trixie"
+hexagonrpcd_packages="hexagonrpcd ^libhexagonrpc[0-9.]+$"
+hexagonrpcd_suites="sid forky trixie"
+fastrpc_packages="fastrpc-support libfastrpc1 libfastrpc-dev libbsd0 libmd0 libyaml-0-2"
+fastrpc_suites="sid forky trixie-backports,trixie"
 
 # fetch_deb <suites> <directory> <packages...>: downloads arm64 packages of the
 # first release that has them, and unpacks them there.
@@ -33,7 +42,7 @@ fetch_deb() {
 	shift 2
 	command -v apt-get >/dev/null || return 1
 	for suite in $suites; do
-		apt_open "$suite" arm64 || continue
+		apt_open "$suite" arm64 main contrib || continue
 		rm -rf "$dir" "$dir.deb"
 		apt_fetch "$suite" "$dir.deb" "$@" || continue
 		mkdir -p "$dir"
@@ -56,13 +65,29 @@ get_busybox() {
 			"Put a static arm64 busybox at $busybox/busybox and its version into $busybox/versions."
 }
 
-get_clients() {
-	[ -e "$clients/versions" ] && return
-	say "fetching hexagonrpcd for the guest"
-	fetch_deb "$client_suites" "$clients" hexagonrpcd '^libhexagonrpc[0-9.]+$' libc6 ||
-		die "no arm64 package of hexagonrpcd to be had in Debian ($client_suites)" \
-			"Unpack hexagonrpcd, libhexagonrpc and libc6 of one Debian release into $clients" \
-			"and put their names and versions into $clients/versions."
+# get_client <name>: what can't be had leaves a message, with which the tests of
+# that program fail; the driver's own need none of them.
+get_client() {
+	local name=$1 dir=$downloads/$1 packages=$1_packages suites=$1_suites
+	[ -e "$dir/versions" ] && return
+	say "fetching $name for the guest"
+	rm -f "$dir.missing"
+	# shellcheck disable=SC2086 # several packages
+	fetch_deb "${!suites}" "$dir" ${!packages} && return
+	rm -rf "$dir"
+	{
+		echo "no arm64 packages of $name to be had in Debian (${!suites}): ${!packages}"
+		echo "Unpack them into build/downloads/$name, and put a line with name and version of"
+		echo "each into build/downloads/$name/versions."
+	} >"$dir.missing"
+	sed 's/^/warning: /' "$dir.missing" >&2
+}
+
+client_versions() {
+	local name
+	for name in $clients; do
+		cat "$downloads/$name/versions" 2>/dev/null || true
+	done
 }
 
 get_udev() {
@@ -90,10 +115,12 @@ compile() {
 	make -s -C "$src/tools/testing/selftests/drivers/accel/qda" \
 		ARCH=arm64 CROSS_COMPILE=$cross LLVM= CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers" top_srcdir="$src" OUTPUT="$tests" all || return
-	if [ -e "$qda/guest-tests/Makefile" ]; then
-		make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static \
-			KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
+	local fastrpc=
+	if [ "$config" = normal ] && [ -e "$downloads/fastrpc/versions" ]; then
+		fastrpc=$downloads/fastrpc/usr
 	fi
+	make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC="$fastrpc" \
+		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
 	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
 		"$top/samples/accel/qda/qda_calculator.c"
 	guest_modules modules
@@ -147,27 +174,57 @@ assemble() {
 	rm -f "$root"/lib/modules/*/{build,source}
 	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] || die "$out has no qda.ko"
 	if [ "$config" = normal ]; then
-		mkdir -p "$root/usr/lib"
-		find "$clients" -type f \( -name ld-linux-aarch64.so.1 -o -name libc.so.6 \
-			-o -name 'libhexagonrpc.so.*' \) -exec cp {} "$root/usr/lib/" \;
-		ln -s /usr/lib/ld-linux-aarch64.so.1 "$root/lib/ld-linux-aarch64.so.1"
-		cp "$clients/usr/libexec/hexagonrpc/hexagonrpcd" "$root/bin/"
-		cp "$clients/versions" "$root/versions"
-		cp "$udev/usr/bin/udevadm" "$root/bin/"
-		ln -s udevadm "$root/bin/systemd-udevd"
-		add_libraries "$udev/usr/bin/udevadm" "$udev" "$clients"
-		mkdir -p "$root/usr/lib/udev/rules.d"
-		cp "$top"/Documentation/accel/qda/*.rules "$root/usr/lib/udev/rules.d/"
+		add_clients
+		add_udev
 	fi
 }
 
+# add_clients: the programs, unchanged, with their libraries.
+add_clients() {
+	local name lib=usr/lib/aarch64-linux-gnu
+	mkdir -p "$root/usr/lib" "$root/missing"
+	for name in $clients; do
+		if [ -e "$downloads/$name.missing" ]; then
+			cp "$downloads/$name.missing" "$root/missing/$name"
+		fi
+	done
+	if [ -e "$downloads/libc6/versions" ]; then
+		cp -P "$downloads/libc6/$lib"/{ld-linux-aarch64.so.1,libc.so.6,libm.so.6} "$root/usr/lib/"
+		ln -s /usr/lib/ld-linux-aarch64.so.1 "$root/lib/ld-linux-aarch64.so.1"
+	fi
+	if [ -e "$downloads/hexagonrpcd/versions" ]; then
+		cp -P "$downloads/hexagonrpcd/$lib"/libhexagonrpc.so.* "$root/usr/lib/"
+		cp "$downloads/hexagonrpcd/usr/libexec/hexagonrpc/hexagonrpcd" "$root/bin/"
+	fi
+	if [ -e "$downloads/fastrpc/versions" ]; then
+		cp -P "$downloads/fastrpc/$lib"/*.so.* "$root/usr/lib/"
+		cp "$downloads/fastrpc/usr/sbin"/?dsprpcd "$root/bin/"
+	fi
+	client_versions >"$root/versions"
+}
+
+# add_udev: with the driver's rules.
+add_udev() {
+	cp "$udev/usr/bin/udevadm" "$root/bin/"
+	ln -s udevadm "$root/bin/systemd-udevd"
+	add_libraries "$udev/usr/bin/udevadm" "$udev" "$root/usr/lib"
+	mkdir -p "$root/usr/lib/udev/rules.d"
+	cp "$top"/Documentation/accel/qda/*.rules "$root/usr/lib/udev/rules.d/"
+}
+
 get_busybox
-[ "$config" != normal ] || { get_clients && get_udev; }
+if [ "$config" = normal ]; then
+	for client in $clients; do
+		get_client "$client"
+	done
+	get_udev
+fi
 digest=$({
 	cat "$stamps/kernel-$config"
 	hash_of "$qda/guest" "$qda/guest-modules" "$qda/guest-tests" "$top/samples" "$scripts/guest.sh" \
 		"$top/tools/testing/selftests" "$busybox/versions" "$top/Documentation/accel/qda"
-	cat "$clients/versions" "$udev/versions" 2>/dev/null || true
+	client_versions
+	cat "$udev/versions" "$downloads"/*.missing 2>/dev/null || true
 } | sha256sum)
 if [ -e "$image" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$digest" ]; then
 	say "guest ($config): up to date"

@@ -118,11 +118,7 @@ pub fn run(
 ) -> Result<Ended> {
     let mut config = config(paths, boot, &command_line(boot, wish))?;
     config.console_log = wish.console_log.clone();
-    let profile = match boot.script {
-        "reference" => Profile::Fastrpc,
-        _ => Profile::Qda,
-    };
-    let Running { sim, _dir } = start(paths, config, profile)?;
+    let Running { sim, _dir } = start(paths, config, boot.profile)?;
     sim.machine.trace().set(wish.trace);
     let mut lines = sim
         .machine

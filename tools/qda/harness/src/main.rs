@@ -6,6 +6,7 @@
 
 mod boot;
 mod cargo;
+mod clients;
 mod collect;
 mod console;
 mod host;
@@ -61,6 +62,8 @@ enum Command {
     Shell,
     /// List the suites.
     List,
+    /// List the kernels that suites need; all of them when none is named.
+    Kernels { suites: Vec<String> },
 }
 
 /// Where things are.
@@ -105,6 +108,13 @@ fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
         &cases,
         &versions(paths, suite),
     )?;
+    if suite.name == "clients" {
+        println!();
+        for line in clients::table(&cases, &versions(paths, suite)) {
+            println!("{line}");
+        }
+        println!();
+    }
     report.end(&summary);
     Ok(summary)
 }
@@ -152,21 +162,44 @@ fn run_boot(
 
 /// The versions of the foreign programs that a suite ran.
 fn versions(paths: &Paths, suite: &Suite) -> Vec<String> {
-    if suite.name != "reference" {
+    if !matches!(suite.name, "reference" | "clients") {
         return Vec::new();
     }
-    let file = paths.build.join("downloads/clients/versions");
+    let file = paths.build.join("guest-normal/root/versions");
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().map(str::to_string).collect()
 }
 
-fn test(paths: &Paths, names: &[String]) -> Result<bool> {
+/// The suites of these names; all of them when there is none.
+fn chosen(names: &[String]) -> Result<Vec<&'static Suite>> {
     for name in names {
         if !SUITES.iter().any(|suite| suite.name == name) {
             let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
             bail!("no suite {name}; there are: {}", known.join(", "));
         }
     }
+    let wanted = |suite: &&Suite| names.is_empty() || names.iter().any(|name| name == suite.name);
+    Ok(SUITES.iter().filter(wanted).collect())
+}
+
+/// Prints which kernels suites boot, a line each.
+fn kernels(names: &[String]) -> Result<bool> {
+    let mut kernels = Vec::new();
+    for suite in chosen(names)? {
+        if let What::Guest(boots) = suite.what {
+            kernels.extend(boots.iter().map(|boot| boot.kernel));
+        }
+    }
+    kernels.sort_unstable();
+    kernels.dedup();
+    for kernel in kernels {
+        println!("{kernel}");
+    }
+    Ok(true)
+}
+
+fn test(paths: &Paths, names: &[String]) -> Result<bool> {
+    let suites = chosen(names)?;
     let results = paths.results();
     // What an earlier run left is not to be taken for this one's; a run of some suites replaces
     // their results alone.
@@ -175,11 +208,8 @@ fn test(paths: &Paths, names: &[String]) -> Result<bool> {
     }
     fs::create_dir_all(&results).with_context(|| format!("creating {}", results.display()))?;
     let mut all = outcome::read_summary(&results);
-    let chosen = SUITES
-        .iter()
-        .filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name));
     let mut summaries = Vec::new();
-    for suite in chosen {
+    for suite in suites {
         let summary = run_suite(paths, suite).unwrap_or_else(|error| {
             let case = Case::failed("the suite", format!("{error:#}"));
             eprintln!("FAIL {} the suite: {error:#}", suite.name);
@@ -303,6 +333,7 @@ fn main() -> ExitCode {
         Command::Demo { seed } => demo(&paths, seed),
         Command::Isolation { kills, seed } => isolation(&paths, kills, seed),
         Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
+        Command::Kernels { suites } => kernels(&suites),
         Command::List => {
             for suite in SUITES {
                 println!("{:12} {}", suite.name, suite.about);

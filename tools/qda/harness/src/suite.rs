@@ -2,6 +2,8 @@
 
 //! The suites: what each runs, on which kernel and board.
 
+use simdsp::strict::Profile;
+
 /// One boot of the guest.
 #[derive(Debug, Clone)]
 pub struct Boot {
@@ -11,6 +13,8 @@ pub struct Boot {
     pub board: &'static str,
     /// Script in the guest's `/suites`.
     pub script: &'static str,
+    /// Whose driver it runs.
+    pub profile: Profile,
     /// Its arguments.
     pub args: &'static [&'static str],
     /// More words for the kernel's command line.
@@ -30,6 +34,7 @@ const PLAIN: Boot = Boot {
     kernel: "normal",
     board: "two-dsp",
     script: "",
+    profile: Profile::Qda,
     args: &[],
     append: "",
     qemu: &[],
@@ -122,6 +127,7 @@ pub const SUITES: &[Suite] = &[
         what: What::Guest(&[
             Boot {
                 script: "reference",
+                profile: Profile::Fastrpc,
                 limit: 300,
                 ..PLAIN
             },
@@ -135,6 +141,65 @@ pub const SUITES: &[Suite] = &[
             Boot {
                 board: "pds",
                 script: "reference-static",
+                profile: Profile::Fastrpc,
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
+        name: "nodes",
+        about: "/dev/fastrpc-*: the ioctls of fastrpc.ko, and what is the driver's own",
+        what: What::Guest(&[
+            Boot {
+                script: "nodes",
+                args: &["2", "reference"],
+                limit: 180,
+                ..PLAIN
+            },
+            Boot {
+                board: "clients",
+                script: "nodes",
+                args: &["4", "fastrpc_nodes"],
+                limit: 180,
+                prefix: "secure: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
+        name: "clients",
+        about: "Debian's programs and library, unmodified",
+        what: What::Guest(&[
+            Boot {
+                board: "clients",
+                script: "clients",
+                profile: Profile::Fastrpc,
+                args: &["fastrpc"],
+                limit: 300,
+                prefix: "fastrpc.ko: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "kaanapali",
+                script: "clients-poll",
+                profile: Profile::Fastrpc,
+                args: &["fastrpc"],
+                prefix: "fastrpc.ko: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "clients",
+                script: "clients",
+                args: &["qda"],
+                limit: 300,
+                prefix: "qda: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "kaanapali",
+                script: "clients-poll",
+                args: &["qda"],
+                prefix: "qda: ",
                 ..PLAIN
             },
         ]),
@@ -390,7 +455,7 @@ pub const DEMO: Boot = Boot {
 
 /// The boot of `make shell`.
 pub const SHELL: Boot = Boot {
-    board: "cdsp",
+    board: "clients",
     script: "shell",
     limit: u64::MAX,
     ..PLAIN

@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 
 /// Threads of one DSP; more calls than a channel has slots.
 const MAX_WORKERS: usize = 300;
-/// First handle given out; above all static ones.
-const FIRST_HANDLE: u32 = 0x100;
+/// First handle given out: above all static ones, and those from 0x100 on by which the user library
+/// knows static processes.
+const FIRST_HANDLE: u32 = 0x1000;
 
 /// What a DSP is made of.
 #[derive(Debug, Clone)]
@@ -288,7 +289,8 @@ impl Dsp {
                     .retain(|call| call.request.client_id != process.client);
                 held
             };
-            for call in held.into_iter().chain(process.listener.drain()) {
+            let parked = process.listener.end().into_iter();
+            for call in held.into_iter().chain(parked).chain(process.messages.end()) {
                 self.reply(&call, status::BAD_STATE);
             }
             let idle = |inner: &mut Inner| {
@@ -332,6 +334,20 @@ impl Dsp {
             self.reply(call, status);
         }
         parked.len()
+    }
+
+    /// Answers all parked listeners of a process that is on its way out, and parks no more.
+    pub(crate) fn end_listeners(&self, process: &Process) {
+        for call in process.listener.end() {
+            self.reply(&call, status::BAD_STATE);
+        }
+    }
+
+    /// Ends the message log of a process, and the calls that wait for messages.
+    pub(crate) fn end_messages(&self, process: &Process) {
+        for call in process.messages.end() {
+            self.reply(&call, status::BAD_STATE);
+        }
     }
 
     /// Parks a call until [`Dsp::release_held`].
@@ -384,6 +400,7 @@ impl Dsp {
         for process in processes.values() {
             process.kill();
             drop(process.listener.drain());
+            drop(process.messages.end());
             if by == Side::Guest {
                 self.judge.report(
                     Rule::MissingRelease,

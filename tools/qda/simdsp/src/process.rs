@@ -2,6 +2,7 @@
 
 //! A process on the DSP: what one session of the guest made, and what it owns.
 
+use crate::pd::adspmsgd::MessageLog;
 use crate::pd::listener::Listener;
 use crate::pd::Module;
 use crate::port::Bank;
@@ -64,6 +65,8 @@ pub struct Process {
     pub domain: Domain,
     /// Reverse calls.
     pub listener: Listener,
+    /// Lines for the guest's log.
+    pub messages: MessageLog,
     dead: AtomicBool,
     poll: AtomicBool,
     state: Mutex<State>,
@@ -76,6 +79,7 @@ impl Process {
             client,
             domain,
             listener: Listener::default(),
+            messages: MessageLog::default(),
             dead: AtomicBool::new(false),
             poll: AtomicBool::new(false),
             state: Mutex::new(State {

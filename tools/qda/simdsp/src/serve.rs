@@ -330,6 +330,22 @@ impl Dsp {
         Ok(())
     }
 
+    /// Writes memory that a process holds, not for a call.
+    ///
+    /// # Errors
+    ///
+    /// A fault.
+    pub(crate) fn store_at(&self, addr: u64, data: &[u8]) -> anyhow::Result<()> {
+        let Address { bank, iova } = self.split(addr);
+        Ok(self.memory.write(bank, iova, data)?)
+    }
+
+    /// Answers a call that waited for messages: so many bytes of them are there.
+    pub(crate) fn answer_wait(&self, call: &Arc<Call>, bytes: u64) {
+        let written = self.put(call, 0, &bytes.to_le_bytes());
+        self.reply(call, written.as_ref().map_or_else(Abort::status, |()| 0));
+    }
+
     /// Makes a call to the guest through a parked listener of this process.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 use crate::call::Call;
 use crate::dsp::{Dsp, Inner};
 use crate::port::{Bank, Fault};
+use crate::process::{Domain, Process};
 use crate::script::Script;
 use crate::strict::Rule;
 use std::collections::BTreeSet;
@@ -132,6 +133,16 @@ impl Dsp {
             "processes" => self.inner().processes.len() as u64,
             "held" => self.inner().held.len() as u64,
             "listeners" => listeners(&self.inner()) as u64,
+            "waiters" => {
+                let inner = self.inner();
+                let processes = inner.processes.values();
+                processes.map(|p| p.messages.waiters() as u64).sum()
+            }
+            "root" => self.count_processes(|p| p.domain == Domain::Root),
+            "sensors" => self.count_processes(|p| p.domain == Domain::Sensors),
+            "user" => self.count_processes(|p| p.domain == Domain::User),
+            "static" => self.count_processes(|p| p.domain == Domain::Static),
+            "polled" => self.count_processes(Process::polls),
             "parked" => {
                 let inner = self.inner();
                 (inner.held.len() + listeners(&inner)) as u64
@@ -151,6 +162,11 @@ impl Dsp {
             "banks" => self.config().banks.len() as u64,
             _ => return None,
         })
+    }
+
+    fn count_processes(&self, which: impl Fn(&Process) -> bool) -> u64 {
+        let inner = self.inner();
+        inner.processes.values().filter(|p| which(p)).count() as u64
     }
 
     /// Bytes that a bank maps; 0 when the bank has no table, or is not behind the SMMU.

@@ -38,6 +38,8 @@ pub mod status {
     pub const UNSUPPORTED: i32 = (BASE + 0x14) as i32;
     /// The number is already in use.
     pub const ALREADY: i32 = (BASE + 0x1A) as i32;
+    /// No memory.
+    pub const NO_MEMORY: i32 = (BASE + 0x02) as i32;
     /// No module of that name.
     pub const NO_SUCH_MODULE: i32 = (BASE + 0x3E) as i32;
     /// The wait was interrupted: a listener asks again.

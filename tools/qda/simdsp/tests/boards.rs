@@ -191,6 +191,16 @@ fn own_memory(place: Place) -> Region {
     }
 }
 
+#[test]
+fn every_dsp_with_a_daemon() {
+    let board = load("clients.dtsi");
+    let labels: Vec<_> = shape(&board).into_iter().map(|(label, _)| label).collect();
+    assert_eq!(
+        labels.iter().flatten().collect::<Vec<_>>(),
+        ["cdsp", "adsp", "sdsp", "gdsp0"]
+    );
+}
+
 /// No two nodes of any board share memory, an interrupt or, but for one, a stream id.
 #[test]
 fn nothing_is_shared() {
@@ -209,6 +219,7 @@ fn nothing_is_shared() {
         "referee",
         "no-iommu",
         "broken",
+        "clients",
     ];
     for name in names {
         let board = load(&format!("{name}.dtsi"));

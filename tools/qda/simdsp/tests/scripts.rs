@@ -288,6 +288,11 @@ fn reverse_calls() {
     let exit = guest.send(caller, 4, 2, &[]);
     assert_eq!(guest.answer(), (parked.ctx, BAD_STATE));
     assert_eq!(guest.answer(), (exit.ctx, 0));
+    // One that comes later is not left waiting.
+    let late = next2(&[0, 0, 0], vec![], 256);
+    assert_eq!(guest.call(thread, 7, 6, &late).0, BAD_STATE);
+    guest.release(caller);
+    let caller = guest.attach(1, 1);
     let parked = guest.send(thread, 7, 6, &next2(&[0, 0, 0], vec![], 256));
     guest.wait_stat("listeners", 1);
     let release = guest.send(Guest::kernel(caller), 1, 1, &[words(&[1])]);

@@ -24,6 +24,7 @@ const REQUESTS: &[&str] = &[
     "end",
     "script",
     "allow",
+    "allow-leaks",
     "expect-fault",
     "profile",
     "stat",
@@ -34,6 +35,8 @@ const REQUESTS: &[&str] = &[
     "kill",
     "reverse",
     "reverse-open",
+    "read-file",
+    "message",
     "restart",
     "crash",
     "touch",
@@ -104,6 +107,10 @@ impl Server {
                 let name = args.word()?;
                 let rule = Rule::named(name).with_context(|| format!("no rule {name:?}"))?;
                 self.dsps.iter().for_each(|dsp| dsp.judge().allow(rule));
+                ok()
+            }
+            "allow-leaks" => {
+                self.allow_leaks();
                 ok()
             }
             "expect-fault" => {
@@ -238,6 +245,12 @@ impl Server {
             }
             "crash" => {
                 self.restarter(dsp.label())?.crash()?;
+                "ok".into()
+            }
+            "read-file" => format!("ok {}", hex(&self.read_file(dsp, args.word()?)?)),
+            "message" => {
+                let words: Vec<_> = std::mem::take(&mut args.0).into();
+                self.message(dsp, &words.join(" "))?;
                 "ok".into()
             }
             "touch" => {

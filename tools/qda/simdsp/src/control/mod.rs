@@ -12,6 +12,7 @@
 //! | `end` | `ok`, or `fail <n>` and n lines of problems, after waiting up to 2 s for the test's calls and processes to end |
 //! | `script <JSON on one line>` | `ok`; see [`crate::script`] |
 //! | `allow <rule>` | `ok`; the test may break this rule of [`crate::strict`] |
+//! | `allow-leaks` | `ok`; the driver is known to leave memory mapped, which `end` doesn't count then |
 //! | `expect-fault <n>` | `ok`; adds to the number of faults that `end` wants |
 //! | `expect-fault any` | `ok`; `end` takes any number of faults |
 //! | `profile fastrpc\|qda` | `ok`; whose driver is judged |
@@ -23,6 +24,8 @@
 //! | `kill <dsp> <client>` | `ok`; the process dies: its calls fail, later ones too, and the DSP sends the notice |
 //! | `reverse <dsp> <handle> <method> [client:<n>] [in:<hex>]... [out:<len>]...` | `ok <status> <hex or -> ...` |
 //! | `reverse-open <dsp> <name>` | `ok <status> <handle> <error>` |
+//! | `read-file <dsp> <name>` | `ok <hex or ->`; a file of the guest, by the service apps_std |
+//! | `message <dsp> <text>` | `ok`; a line of the DSP for the log of the guest's message daemon |
 //! | `restart <dsp> [ms]` | `ok`; the DSP closes its channel, and offers it again after 200 ms or so many |
 //! | `crash <dsp>` | `ok`; the DSP hangs until the guest stops its remote processor, or `restart` |
 //! | `touch <dsp> <client> <iova> <len> r\|w` | `ok`, or `fault <kind> sid <s> iova <hex> level <l> r\|w`; not counted as a fault of the test |
@@ -42,8 +45,10 @@
 //! `replies`, `drops` (answers swallowed by a script), `attaches`, `creates`, `releases` (answered
 //! 0), `heaps` (of static processes, handed over), `queries` (of attributes, answered 0),
 //! `query_pd` (protection domain of the newest of them), `opens`, `last_client` (id of the newest
-//! process). Since the test began: `faults`, `violations`. Now: `outstanding`, `processes`, `held`, `listeners`, `parked` (held and
-//! listeners), `maps` (numbers and heap pieces mapped into processes), `mappings` (bytes that all
+//! process). Since the test began: `faults`, `violations`. Now: `outstanding`, `processes`, those of
+//! each domain (`root`, `sensors`, `user`, `static`), those in poll mode (`polled`), `held`,
+//! `listeners`, `parked` (held and listeners), `waiters` (for messages), `maps` (numbers and heap
+//! pieces mapped into processes), `mappings` (bytes that all
 //! banks map), `banks`.
 //!
 //! Banks without a stream id reach all memory; they count as mapping nothing. `survey` counts the
@@ -57,6 +62,7 @@ use crate::dsp::Dsp;
 use crate::edu::Edu;
 use crate::glink::Restarter;
 use crate::pd::listener::{Answer, Reverse};
+use crate::pd::{apps_remotectl, apps_std};
 use crate::port::{Bank, Fault};
 use crate::script::Script;
 use crate::stats::FaultRecord;
@@ -78,6 +84,8 @@ struct Test {
     name: Option<String>,
     faults: u64,
     any_faults: bool,
+    /// Whether memory may stay mapped.
+    leaks: bool,
     /// Clients that lived before it began, by DSP; not its business.
     before: BTreeMap<String, BTreeSet<i32>>,
 }
@@ -169,6 +177,7 @@ impl Server {
             name: Some(name.into()),
             faults: 0,
             any_faults: false,
+            leaks: false,
             before: self.dsps.iter().map(before).collect(),
         };
         for dsp in &self.dsps {
@@ -194,6 +203,11 @@ impl Server {
     /// Lets the test cause any number of faults.
     pub fn expect_any_faults(&self) {
         self.test().any_faults = true;
+    }
+
+    /// Doesn't count memory that stays mapped.
+    pub fn allow_leaks(&self) {
+        self.test().leaks = true;
     }
 
     /// Ends a test: gives its problems, none when all is well.
@@ -269,7 +283,7 @@ impl Server {
             for bank in dsp.used_banks() {
                 let is_foreign = |other: &Bank| dsp.is_one_context(bank, *other);
                 let bytes = dsp.mapped_bytes(bank);
-                if bytes != 0 && !foreign.iter().any(is_foreign) {
+                if bytes != 0 && !foreign.iter().any(is_foreign) && !test.leaks {
                     left.push(format!("{label} bank {bank}: {bytes:#x} bytes are mapped"));
                 }
             }
@@ -329,22 +343,30 @@ impl Server {
     ///
     /// As for [`Server::reverse`]; the guest sent too little.
     pub fn reverse_open(&self, dsp: &Dsp, name: &str) -> anyhow::Result<(i32, u32, u32)> {
-        let name = [name.as_bytes(), &[0]].concat();
-        let lengths = [name.len() as u32, 256];
-        let call = Reverse {
-            handle: 0,
-            method: 0,
-            ins: vec![
-                lengths.iter().flat_map(|word| word.to_le_bytes()).collect(),
-                name,
-            ],
-            outs: vec![8, 256],
-        };
-        let answer = self.reverse(dsp, None, &call)?;
-        let words = answer.outs.first().and_then(|out| crate::call::words(out));
-        let [handle, error] =
-            words.with_context(|| format!("status {}, no handle", answer.status))?;
-        Ok((answer.status, handle, error))
+        apps_remotectl::opened(&self.reverse(dsp, None, &apps_remotectl::open(name))?)
+    }
+
+    /// Reads a file of the guest, through the first process that listens.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::reverse`]; the guest has no such file.
+    pub fn read_file(&self, dsp: &Dsp, name: &str) -> anyhow::Result<Vec<u8>> {
+        apps_std::read_file(|call| self.reverse(dsp, None, call), name)
+    }
+
+    /// Writes a line to the message log of the first process that has a reader for it.
+    ///
+    /// # Errors
+    ///
+    /// No thread waits for messages, or the log can't be reached.
+    pub fn message(&self, dsp: &Dsp, line: &str) -> anyhow::Result<()> {
+        let processes = dsp.processes();
+        let process = processes
+            .iter()
+            .find(|process| process.messages.waiters() != 0)
+            .context("nobody waits for messages")?;
+        process.messages.write(dsp, line)
     }
 
     /// Answers all parked listeners of a DSP.

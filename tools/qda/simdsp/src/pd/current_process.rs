@@ -4,7 +4,7 @@
 //!
 //! | method | in 0 | does |
 //! |---|---|---|
-//! | 2 exit | | completes the parked listeners with 0x8000040D |
+//! | 2 exit | | completes the parked listeners, and waits for messages, with 0x8000040D, and those that come later |
 //! | 3 thread_exit, 4, 8 logging, 6 QoS, 10 notifications, 11 panic codes | | nothing |
 //! | 5 getASID | | out 0: u32 bank |
 //! | 9 poll_mode | {u32 enable, u32 timeout} | successful calls write the poll word from now on |
@@ -25,7 +25,8 @@ impl Module for CurrentProcess {
     fn invoke(&self, cx: &Cx<'_>) -> Result<Outcome, Abort> {
         match cx.method() {
             2 => {
-                cx.dsp.complete_listeners(cx.process, status::BAD_STATE);
+                cx.dsp.end_messages(cx.process);
+                cx.dsp.end_listeners(cx.process);
             }
             3 | 4 | 6 | 8 | 10 | 11 => {}
             5 => cx.put_words(0, &[cx.call.at.bank])?,
@@ -39,9 +40,13 @@ impl Module for CurrentProcess {
     }
 }
 
-/// The module "adsp_default_listener": method 0 registers it.
+/// The default listener, by its two names: "adsp_default_listener" with one number for the method
+/// that registers it, and the library's URI with another.
 #[derive(Debug)]
-pub struct DefaultListener;
+pub struct DefaultListener {
+    /// Number of the method.
+    pub register: u32,
+}
 
 impl Module for DefaultListener {
     fn name(&self) -> &'static str {
@@ -50,7 +55,7 @@ impl Module for DefaultListener {
 
     fn invoke(&self, cx: &Cx<'_>) -> Result<Outcome, Abort> {
         Ok(Outcome::Done(match cx.method() {
-            0 => 0,
+            method if method == self.register => 0,
             _ => status::UNSUPPORTED,
         }))
     }

@@ -101,6 +101,7 @@ struct State {
     parked: VecDeque<Arc<Call>>,
     pending: HashMap<u32, Pending>,
     last: u32,
+    ended: bool,
 }
 
 /// Listening threads of one process, and the calls made to them.
@@ -123,6 +124,13 @@ impl Listener {
     /// Takes all parked calls.
     pub fn drain(&self) -> Vec<Arc<Call>> {
         self.state().parked.drain(..).collect()
+    }
+
+    /// Ends it: no call is parked any more. Takes those that are.
+    pub fn end(&self) -> Vec<Arc<Call>> {
+        let mut state = self.state();
+        state.ended = true;
+        state.parked.drain(..).collect()
     }
 
     /// Waits until `done` gives something.
@@ -209,9 +217,16 @@ impl Listener {
         self.changed.notify_all();
     }
 
-    fn park(&self, call: &Arc<Call>) {
-        self.state().parked.push_back(call.clone());
+    /// Parks a call; `false` when it is too late for that.
+    fn park(&self, call: &Arc<Call>) -> bool {
+        let mut state = self.state();
+        if state.ended {
+            return false;
+        }
+        state.parked.push_back(call.clone());
+        drop(state);
         self.changed.notify_all();
+        true
     }
 
     fn packed(&self, ctx: u32) -> Option<Vec<u8>> {
@@ -245,10 +260,9 @@ impl Module for Interface {
                     return Err(Abort::bad("lengths of next2"));
                 }
                 listener.answered(ctx, result as i32, &packed);
-                if cx.process.is_dead() {
+                if cx.process.is_dead() || !listener.park(cx.call) {
                     return Err(Abort::Cancelled);
                 }
-                listener.park(cx.call);
                 Ok(Outcome::Parked)
             }
             Some(3) => {

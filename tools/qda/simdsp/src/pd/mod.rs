@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What runs in a DSP process: interfaces with static handles, and modules opened by name.
+//! What runs in a DSP process: interfaces with static handles, and modules opened by name. Those
+//! whose names begin with `apps` are the other way round: services of the guest, as a DSP process
+//! calls them.
 
+pub mod adspmsgd;
+pub mod apps_mem;
+pub mod apps_remotectl;
+pub mod apps_std;
 pub mod calculator;
 pub mod current_process;
 pub mod debug;
@@ -42,12 +48,16 @@ pub fn find(name: &str) -> Option<Arc<dyn Module>> {
     match plain {
         "calculator" | "libcalculator_skel.so" => Some(Arc::new(calculator::Calculator)),
         "simdsp" | "libsimdsp_skel.so" => Some(Arc::new(debug::Debug)),
-        "adsp_default_listener" => Some(Arc::new(current_process::DefaultListener)),
+        "adsp_default_listener" => Some(Arc::new(current_process::DefaultListener { register: 0 })),
+        "libadsp_default_listener1_skel.so" => {
+            Some(Arc::new(current_process::DefaultListener { register: 2 }))
+        }
         _ => None,
     }
 }
 
-/// The interface of a static handle of user processes.
+/// The interface of a static handle of user processes. Calls on the others, among them those of the
+/// performance counters (6 and 9), are answered as unsupported.
 pub fn by_handle(handle: u32) -> Option<Arc<dyn Module>> {
     Some(match handle {
         0 => Arc::new(remotectl::Remotectl { first: 0 }),
@@ -55,6 +65,7 @@ pub fn by_handle(handle: u32) -> Option<Arc<dyn Module>> {
         3 => Arc::new(listener::Interface { first: 2 }),
         7 => Arc::new(listener::Interface { first: 4 }),
         4 => Arc::new(current_process::CurrentProcess),
+        5 => Arc::new(adspmsgd::Interface),
         _ => return None,
     })
 }

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QDA: the device nodes of the FastRPC driver, where what they do is the driver's own doing.
+ *
+ * Wants a secure CDSP and a secure ADSP.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <misc/fastrpc.h>
+
+#include "kselftest_harness.h"
+
+#include "child.h"
+#include "dmabuf.h"
+#include "module.h"
+#include "qda.h"
+#include "simdsp.h"
+
+#define CDSP		"/dev/fastrpc-cdsp"
+#define CDSP_SECURE	"/dev/fastrpc-cdsp-secure"
+#define ADSP		"/dev/fastrpc-adsp"
+#define ADSP_SECURE	"/dev/fastrpc-adsp-secure"
+
+#define PRIVILEGED	FASTRPC_MODE_PRIVILEGED
+#define UNSIGNED	FASTRPC_MODE_UNSIGNED_MODULE
+
+#define HEAP		0x1000
+#define TIMEOUT_MS	15000
+
+static int attach(int fd)
+{
+	return qda_ioctl(fd, FASTRPC_IOCTL_INIT_ATTACH, NULL);
+}
+
+static int create(int fd, __u32 attrs)
+{
+	struct fastrpc_init_create arg = { .filefd = -1, .attrs = attrs };
+
+	return qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE, &arg);
+}
+
+static int create_static(int fd, const char *name, __u32 len)
+{
+	struct fastrpc_init_create_static arg = { .namelen = len, .name = (uintptr_t)name };
+
+	return qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE_STATIC, &arg);
+}
+
+static struct fastrpc_invoke_args bytes(const void *ptr, size_t len)
+{
+	return (struct fastrpc_invoke_args) { (uintptr_t)ptr, len, -1, 0 };
+}
+
+static int invoke(int fd, __u32 handle, __u32 sc, struct fastrpc_invoke_args *args)
+{
+	struct fastrpc_invoke arg = { handle, sc, (uintptr_t)args };
+
+	return qda_ioctl(fd, FASTRPC_IOCTL_INVOKE, &arg);
+}
+
+/* Opens the module "simdsp". Return: its handle, or 0. */
+static __u32 module(int fd)
+{
+	__u32 in[2] = { sizeof("simdsp"), 64 }, out[2] = { 0, 1 };
+	char error[64];
+	struct fastrpc_invoke_args args[] = {
+		bytes(in, sizeof(in)), bytes("simdsp", in[0]),
+		bytes(out, sizeof(out)), bytes(error, sizeof(error)),
+	};
+
+	return invoke(fd, REMOTECTL, 0x00020200, args) || out[1] ? 0 : out[0];
+}
+
+static int echo(int fd, __u32 handle, struct fastrpc_invoke_args in,
+		struct fastrpc_invoke_args out)
+{
+	struct fastrpc_invoke_args args[] = { in, out };
+
+	return invoke(fd, handle, SIMDSP_ECHO << 24 | 0x00010100, args);
+}
+
+static int map(int fd, int dmabuf, size_t len, struct fastrpc_mem_map *arg)
+{
+	*arg = (struct fastrpc_mem_map) {
+		.fd = dmabuf, .flags = FASTRPC_MAP_FD, .length = len,
+	};
+	return qda_ioctl(fd, FASTRPC_IOCTL_MEM_MAP, arg);
+}
+
+static int unmap(int fd, int dmabuf, __u64 address, size_t len)
+{
+	struct fastrpc_mem_unmap arg = { .fd = dmabuf, .vaddr = address, .length = len };
+
+	return qda_ioctl(fd, FASTRPC_IOCTL_MEM_UNMAP, &arg);
+}
+
+FIXTURE(nodes) {};
+
+FIXTURE_SETUP(nodes)
+{
+	const char *why = qda_test_begin("nodes", _metadata->name, true);
+
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN(nodes)
+{
+	EXPECT_EQ(0, qda_test_end());
+}
+
+TEST_F(nodes, names)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, stat(CDSP, &st));
+	EXPECT_TRUE(S_ISCHR(st.st_mode));
+	EXPECT_EQ(0600, st.st_mode & 0777);
+	EXPECT_EQ(0, access(CDSP_SECURE, F_OK));
+	EXPECT_EQ(0, access(ADSP_SECURE, F_OK));
+	EXPECT_NE(0, access(ADSP, F_OK));
+}
+
+/* The plain node of a secure DSP is for unsigned processes, whoever has opened it. */
+TEST_F(nodes, plain)
+{
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(-EACCES, attach(fd));
+	EXPECT_EQ(-EACCES, qda_ioctl(fd, FASTRPC_IOCTL_INIT_ATTACH_SNS, NULL));
+	EXPECT_EQ(-EACCES, create_static(fd, "audiopd", 8));
+	EXPECT_EQ(-ECONNREFUSED, create(fd, 0));
+	EXPECT_EQ(-ECONNREFUSED, create(fd, PRIVILEGED));
+	EXPECT_EQ(-ECONNREFUSED, create(fd, PRIVILEGED | UNSIGNED));
+	EXPECT_EQ(0, create(fd, UNSIGNED));
+	EXPECT_EQ(1, simdsp_stat("cdsp", "user"));
+	close(fd);
+}
+
+static int secure_child(struct child *parent, void *arg)
+{
+	int fd = open(CDSP_SECURE, O_RDONLY);
+
+	/* Who opened the node is what counts. */
+	if (fd < 0 || setgid(65534) || setuid(65534))
+		return 1;
+	return !!create(fd, 0);
+}
+
+/* The other node is for all of them, also where it is open for reading only. */
+TEST_F(nodes, secure)
+{
+	struct child child;
+	int fd;
+
+	fd = open(CDSP_SECURE, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(0, attach(fd));
+	EXPECT_EQ(1, simdsp_stat("cdsp", "root"));
+	EXPECT_NE(0, module(fd));
+	EXPECT_EQ(-EEXIST, attach(fd));
+	EXPECT_EQ(-EEXIST, create(fd, 0));
+	close(fd);
+	ASSERT_EQ(0, child_start(&child, secure_child, NULL));
+	EXPECT_EQ(0, child_wait(&child, TIMEOUT_MS));
+}
+
+static int open_child(struct child *parent, void *arg)
+{
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+
+	child_tell(parent, fd < 0 ? -errno : 0);
+	child_hear(parent, TIMEOUT_MS);
+	return 0;
+}
+
+/* Whoever has opened a node has room for a process; when there is none, opening it fails. */
+TEST_F(nodes, busy)
+{
+	int banks = simdsp_stat("cdsp", "banks");
+	struct child child[32];
+	int fd, other;
+
+	ASSERT_LT(banks, 32);
+	for (int i = 0; i <= banks; i++) {
+		ASSERT_EQ(0, child_start(&child[i], open_child, NULL));
+		EXPECT_EQ(i < banks ? 0 : -EBUSY, child_hear(&child[i], TIMEOUT_MS));
+	}
+	EXPECT_EQ(-1, open(CDSP, O_RDWR | O_CLOEXEC));
+	EXPECT_EQ(EBUSY, errno);
+	child_tell(&child[0], 0);
+	EXPECT_EQ(0, child_wait(&child[0], TIMEOUT_MS));
+
+	/* Files of one program that have no process yet share a bank. */
+	fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	other = open(CDSP, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	ASSERT_GE(other, 0);
+	EXPECT_EQ(0, create(fd, UNSIGNED));
+	EXPECT_NE(0, module(fd));
+	close(fd);
+	close(other);
+	for (int i = 1; i <= banks; i++) {
+		child_tell(&child[i], 0);
+		EXPECT_EQ(0, child_wait(&child[i], TIMEOUT_MS));
+	}
+}
+
+/* A buffer of the driver: mapped, passed from its middle, and closed before the file is. */
+TEST_F(nodes, allocates)
+{
+	const size_t size = 4 * qda_page_size(), at = qda_page_size() + 100, len = 2000;
+	struct fastrpc_alloc_dma_buf arg = { .size = size };
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	__u8 out[2000], *memory;
+	__u32 handle;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	handle = module(fd);
+	ASSERT_NE(0, handle);
+	ASSERT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &arg));
+	ASSERT_GT(arg.fd, 0);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, arg.fd, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	EXPECT_TRUE(qda_all(memory, size, 0));
+	qda_fill(memory, size, 3);
+	EXPECT_EQ(0, echo(fd, handle, (struct fastrpc_invoke_args) {
+			  (uintptr_t)memory + at, len, arg.fd, 0 }, bytes(out, len)));
+	EXPECT_EQ(0, memcmp(memory + at, out, len));
+	/* For another virtual machine. */
+	EXPECT_EQ(-EOPNOTSUPP, echo(fd, handle, (struct fastrpc_invoke_args) {
+			  (uintptr_t)memory, len, arg.fd, FASTRPC_ATTR_SECUREMAP },
+			  bytes(out, len)));
+	/* Past its end, and not in it. */
+	EXPECT_EQ(-EINVAL, echo(fd, handle, (struct fastrpc_invoke_args) {
+			  (uintptr_t)memory + size - 10, len, arg.fd, 0 }, bytes(out, len)));
+	EXPECT_EQ(-EINVAL, echo(fd, handle, (struct fastrpc_invoke_args) {
+			  (uintptr_t)out, len, arg.fd, 0 }, bytes(out, len)));
+	munmap(memory, size);
+	close(arg.fd);
+	EXPECT_LT(echo(fd, handle, (struct fastrpc_invoke_args) {
+			  (uintptr_t)out, len, arg.fd, 0 }, bytes(out, len)), 0);
+	close(fd);
+
+	/* Neither without a size, nor where there is no room for the answer. */
+	fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	arg.size = 0;
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &arg));
+	EXPECT_EQ(-EFAULT, qda_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, (void *)8));
+	close(fd);
+}
+
+/* Many dma-bufs, one after the other, as a program has them: none stays. */
+TEST_F(nodes, forgets)
+{
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	long long mappings = -1;
+	__u8 out[100];
+	__u32 handle;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	handle = module(fd);
+	for (int i = 0; i < 50; i++) {
+		int heap = dmabuf_heap(65536);
+		__u8 *memory;
+
+		ASSERT_GE(heap, 0);
+		memory = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, heap, 0);
+		ASSERT_NE(MAP_FAILED, memory);
+		qda_fill(memory, 65536, i);
+		ASSERT_EQ(0, echo(fd, handle, (struct fastrpc_invoke_args) {
+				  (uintptr_t)memory + 5000, 100, heap, 0 }, bytes(out, 100)));
+		EXPECT_EQ(0, memcmp(memory + 5000, out, 100));
+		munmap(memory, 65536);
+		close(heap);
+		if (i == 5)
+			mappings = simdsp_stat("cdsp", "mappings");
+	}
+	EXPECT_GE(mappings + 65536, simdsp_stat("cdsp", "mappings"));
+	close(fd);
+}
+
+TEST_F(nodes, maps)
+{
+	struct fastrpc_mem_map arg;
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	int heap = dmabuf_heap(65536);
+	void *page;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_GE(heap, 0);
+	EXPECT_EQ(-ENOTCONN, map(fd, heap, 65536, &arg));
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	EXPECT_EQ(0, map(fd, heap, 65536, &arg));
+	EXPECT_NE(0, arg.vaddrout);
+	EXPECT_EQ(-EEXIST, map(fd, heap, 65536, &(struct fastrpc_mem_map) {}));
+	EXPECT_EQ(-EINVAL, unmap(fd, heap, arg.vaddrout + 4096, 65536));
+	EXPECT_EQ(0, unmap(fd, heap, arg.vaddrout, 65536));
+	EXPECT_EQ(-EINVAL, unmap(fd, heap, arg.vaddrout, 65536));
+	/* By its address alone. */
+	EXPECT_EQ(0, map(fd, heap, 4096, &arg));
+	EXPECT_EQ(0, unmap(fd, -1, arg.vaddrout, 4096));
+
+	EXPECT_EQ(-EBADF, map(fd, 999, 4096, &arg));
+	EXPECT_EQ(-EINVAL, map(fd, fd, 4096, &arg));
+	EXPECT_EQ(-EINVAL, map(fd, heap, 65537, &arg));
+	EXPECT_EQ(-EINVAL, map(fd, heap, 0, &arg));
+
+	/* What can't be told is undone. */
+	page = mmap(NULL, qda_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	ASSERT_NE(MAP_FAILED, page);
+	*(struct fastrpc_mem_map *)page = (struct fastrpc_mem_map) {
+		.fd = heap, .flags = FASTRPC_MAP_FD, .length = 65536,
+	};
+	ASSERT_EQ(0, mprotect(page, qda_page_size(), PROT_READ));
+	EXPECT_EQ(-EFAULT, qda_ioctl(fd, FASTRPC_IOCTL_MEM_MAP, page));
+	EXPECT_EQ(0, simdsp_stat("cdsp", "maps"));
+	munmap(page, qda_page_size());
+	close(heap);
+	close(fd);
+}
+
+TEST_F(nodes, grows)
+{
+	struct fastrpc_req_mmap arg = { .fd = -1, .flags = HEAP, .size = 100000 };
+	struct fastrpc_req_munmap back = { 0 };
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	EXPECT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_MMAP, &arg));
+	EXPECT_EQ(1, simdsp_stat("cdsp", "maps"));
+	back.vaddrout = arg.vaddrout;
+	back.size = arg.size - 1;
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_MUNMAP, &back));
+	back.size = arg.size;
+	EXPECT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_MUNMAP, &back));
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_MUNMAP, &back));
+	EXPECT_EQ(0, simdsp_stat("cdsp", "maps"));
+
+	/* Only the kernel's memory, and only for that. */
+	arg.flags = 0;
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_MMAP, &arg));
+	arg.flags = HEAP;
+	arg.vaddrin = 4096;
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_MMAP, &arg));
+	arg.vaddrin = 0;
+	arg.size = 0;
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_MMAP, &arg));
+	close(fd);
+}
+
+TEST_F(nodes, bad_input)
+{
+	struct fastrpc_ioctl_set_option option = { .request_id = FASTRPC_POLL_MODE, .value = 1 };
+	struct fastrpc_ioctl_capability capability = { .attribute_id = 256 };
+	struct fastrpc_init_create image = { .filelen = 2097153, .filefd = -1 };
+	int fd = open(CDSP_SECURE, O_RDWR | O_CLOEXEC);
+	__u32 number = 0;
+
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(-ENOTTY, qda_ioctl(fd, FASTRPC_IOCTL_FREE_DMA_BUFF, &number));
+	EXPECT_EQ(-ENOTTY, qda_ioctl(fd, _IOWR('R', 14, __u64), &number));
+	EXPECT_EQ(-ENOTTY, qda_ioctl(fd, _IOWR('R', 3, __u64), &number));
+	EXPECT_EQ(-EFAULT, qda_ioctl(fd, FASTRPC_IOCTL_INVOKE, (void *)8));
+	EXPECT_EQ(-EFAULT, qda_ioctl(fd, FASTRPC_IOCTL_MEM_MAP, (void *)8));
+	EXPECT_EQ(-EPERM, invoke(fd, 1, 0, NULL));
+	EXPECT_EQ(-ENOTCONN, invoke(fd, 0, 0, NULL));
+
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE, &image));
+	image.filelen = 100;
+	EXPECT_EQ(-EFAULT, qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE, &image));
+	image.siglen = 101;
+	EXPECT_LT(qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE, &image), 0);
+	EXPECT_EQ(-EINVAL, create_static(fd, "x", 0));
+	EXPECT_EQ(-EINVAL, create_static(fd, "x", 129));
+	EXPECT_EQ(-EFAULT, create_static(fd, (char *)8, 5));
+	/* There is no heap for static processes. */
+	EXPECT_EQ(-ENOMEM, create_static(fd, "audiopd", 8));
+
+	EXPECT_EQ(-EOVERFLOW, qda_ioctl(fd, FASTRPC_IOCTL_GET_DSP_INFO, &capability));
+	capability.attribute_id = 255;
+	EXPECT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_GET_DSP_INFO, &capability));
+	EXPECT_EQ(0xff510255, capability.capability);
+	EXPECT_EQ(-EOPNOTSUPP, qda_ioctl(fd, FASTRPC_IOCTL_SET_OPTION, &option));
+	option.reserved[5] = 1;
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_SET_OPTION, &option));
+	option.reserved[5] = 0;
+	option.request_id = 2;
+	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_SET_OPTION, &option));
+	close(fd);
+}
+
+/* The driver leaves the DSP: open files are of no use any more, and the nodes are gone. */
+TEST_F(nodes, come_and_go)
+{
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC), idle = open(CDSP, O_RDWR | O_CLOEXEC);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_GE(idle, 0);
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	ASSERT_EQ(0, qda_rebind("cdsp"));
+	EXPECT_EQ(-EPIPE, invoke(fd, 0, 0, NULL));
+	EXPECT_EQ(-EPIPE, create(idle, UNSIGNED));
+	EXPECT_EQ(-EPIPE, invoke(idle, 0, 0, NULL));
+	close(fd);
+	fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(0, create(fd, UNSIGNED));
+	EXPECT_NE(0, module(fd));
+	close(fd);
+	close(idle);
+}
+
+TEST_HARNESS_MAIN
