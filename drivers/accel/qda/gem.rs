@@ -132,13 +132,20 @@ impl gem::DriverObject for BufferData {
 ///
 /// What the exporter of an imported buffer reports.
 pub(crate) fn sync(buffer: &Buffer, begin: bool) -> Result {
-    let mappings = buffer.mappings.lock();
-
-    for mapping in mappings.iter() {
-        if begin {
-            mapping.begin_cpu_access()?;
+    // The exporter may be another device of this driver, which must be able to take its own lock.
+    if buffer.is_imported() {
+        return if begin {
+            buffer.begin_import_access()
         } else {
-            mapping.end_cpu_access()?;
+            buffer.end_import_access()
+        };
+    }
+
+    for mapping in buffer.mappings.lock().iter() {
+        if begin {
+            mapping.begin_cpu_access();
+        } else {
+            mapping.end_cpu_access();
         }
     }
     Ok(())

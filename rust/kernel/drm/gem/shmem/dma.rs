@@ -162,16 +162,16 @@ impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
 
     /// Makes what the device has written visible to cached accesses of the CPU.
     ///
-    /// Errors of the exporter of an imported object are returned.
-    pub fn begin_cpu_access(&self) -> Result {
-        self.mapping.sync((*self.owner).as_ref(), true)
+    /// This is for objects that own their pages. What has been imported is the exporter's business,
+    /// see [`Object::begin_import_access()`].
+    pub fn begin_cpu_access(&self) {
+        self.mapping.sync((*self.owner).as_ref(), true);
     }
 
-    /// Makes what the CPU has written to its caches visible to the device.
-    ///
-    /// Errors of the exporter of an imported object are returned.
-    pub fn end_cpu_access(&self) -> Result {
-        self.mapping.sync((*self.owner).as_ref(), false)
+    /// Makes what the CPU has written to its caches visible to the device; the counterpart of
+    /// [`begin_cpu_access()`](Self::begin_cpu_access).
+    pub fn end_cpu_access(&self) {
+        self.mapping.sync((*self.owner).as_ref(), false);
     }
 
     /// Returns the mapped object.
@@ -201,7 +201,7 @@ enum Backing {
     },
     /// The dma-buf that the object has been imported from.
     DmaBuf {
-        mapped: MappedAttachment, //
+        _mapped: MappedAttachment, //
     },
     /// Pages of coherent memory.
     CoherentPages {
@@ -266,7 +266,7 @@ impl Mapping {
                 let table = unsafe { mapped.table.as_mut() };
                 (
                     contiguous_address(table, size)?,
-                    Backing::DmaBuf { mapped },
+                    Backing::DmaBuf { _mapped: mapped },
                 )
             }
         };
@@ -302,35 +302,20 @@ impl Mapping {
 
     /// Begins or ends accesses of the CPU, see [`DmaMapping::begin_cpu_access()`].
     #[inline(never)]
-    fn sync(&self, dev: &device::Device<Bound>, begin: bool) -> Result {
-        match &self.backing {
-            Backing::Pages { mapped } => {
-                let table = (&raw const mapped.table.table).cast_mut();
+    fn sync(&self, dev: &device::Device<Bound>, begin: bool) {
+        // All others are coherent, or not ours.
+        let Backing::Pages { mapped } = &self.backing else {
+            return;
+        };
+        let table = (&raw const mapped.table.table).cast_mut();
 
-                // SAFETY: The table is mapped for that device. Synchronisation does not change it.
-                unsafe {
-                    if begin {
-                        bindings::dma_sync_sgtable_for_cpu(dev.as_raw(), table, BIDIRECTIONAL);
-                    } else {
-                        bindings::dma_sync_sgtable_for_device(dev.as_raw(), table, BIDIRECTIONAL);
-                    }
-                }
-                Ok(())
+        // SAFETY: The table is mapped for that device. Synchronisation does not change it.
+        unsafe {
+            if begin {
+                bindings::dma_sync_sgtable_for_cpu(dev.as_raw(), table, BIDIRECTIONAL);
+            } else {
+                bindings::dma_sync_sgtable_for_device(dev.as_raw(), table, BIDIRECTIONAL);
             }
-            Backing::DmaBuf { mapped } => {
-                // SAFETY: The dma-buf is valid as long as the attachment is.
-                to_result(unsafe {
-                    let buf = (*mapped.attachment.0.as_ptr()).dmabuf;
-
-                    if begin {
-                        bindings::dma_buf_begin_cpu_access(buf, BIDIRECTIONAL)
-                    } else {
-                        bindings::dma_buf_end_cpu_access(buf, BIDIRECTIONAL)
-                    }
-                })
-            }
-            // All that access it do so coherently.
-            Backing::CoherentPages { .. } | Backing::Direct => Ok(()),
         }
     }
 }

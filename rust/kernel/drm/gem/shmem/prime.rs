@@ -100,6 +100,29 @@ impl<T: DriverObject> Object<T> {
         unsafe { !(*self.as_raw()).import_attach.is_null() }
     }
 
+    /// Has the exporter of an imported object make the memory fit for accesses of the CPU.
+    ///
+    /// Does nothing for an object that was not imported.
+    ///
+    /// # Errors
+    ///
+    /// What the exporter reports.
+    pub fn begin_import_access(&self) -> Result {
+        // SAFETY: The object is valid.
+        unsafe { access(self.as_raw(), true) }
+    }
+
+    /// Tells the exporter that the accesses of the CPU are over; the counterpart of
+    /// [`begin_import_access()`](Self::begin_import_access).
+    ///
+    /// # Errors
+    ///
+    /// What the exporter reports.
+    pub fn end_import_access(&self) -> Result {
+        // SAFETY: The object is valid.
+        unsafe { access(self.as_raw(), false) }
+    }
+
     /// Exports the object as a new dma-buf, and returns the file of that.
     ///
     /// The file can be installed with
@@ -247,4 +270,30 @@ unsafe fn export(obj: *mut bindings::drm_gem_object) -> Result<ARef<File>> {
     // SAFETY: The reference to the dma-buf is a reference to its file, which is new, so that there
     // are no calls to `fdget_pos()`.
     Ok(unsafe { ARef::from_raw(file.cast()) })
+}
+
+/// Begins or ends accesses of the CPU to what `obj` was imported from, if it was.
+///
+/// # Safety
+///
+/// `obj` must be a valid GEM object.
+#[inline(never)]
+unsafe fn access(obj: *mut bindings::drm_gem_object, begin: bool) -> Result {
+    // SAFETY: `obj` is valid, and the field does not change once it is in use.
+    let attach = unsafe { (*obj).import_attach };
+    if attach.is_null() {
+        return Ok(());
+    }
+    let direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
+
+    // SAFETY: An import keeps its attachment, and thereby the dma-buf, for all its life.
+    to_result(unsafe {
+        let buf = (*attach).dmabuf;
+
+        if begin {
+            bindings::dma_buf_begin_cpu_access(buf, direction)
+        } else {
+            bindings::dma_buf_end_cpu_access(buf, direction)
+        }
+    })
 }
