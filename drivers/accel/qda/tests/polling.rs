@@ -37,6 +37,7 @@ mod cases {
         bench.answer(bench.message(0).context, 0);
         bench.calls.drain();
         assert_eq!(bench.drops(), 1);
+        assert_eq!(bench.late(), 1);
         assert_eq!(bench.calls.ignored(), 0);
         Ok(())
     }
@@ -50,8 +51,10 @@ mod cases {
         let borrowed = pending.borrow().ok_or(EINVAL)?;
         bench.answer(bench.message(0).context, 0);
         assert_eq!(bench.drops(), 0);
+        assert_eq!(bench.late(), 0);
         drop(borrowed);
         assert_eq!(bench.drops(), 1);
+        assert_eq!(bench.late(), 1);
         assert_eq!(bench.calls.ignored(), 0);
         Ok(())
     }
@@ -65,6 +68,7 @@ mod cases {
         assert_eq!(bench.drops(), 0);
         drop(borrowed);
         assert_eq!(bench.drops(), 1);
+        assert_eq!(bench.late(), 0);
 
         // It answers nothing any more.
         bench.answer(bench.message(0).context, 0);

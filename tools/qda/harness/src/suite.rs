@@ -305,12 +305,22 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "signals",
         about: "programs that are stopped, frozen, traced, signalled and ended",
-        what: What::Guest(&[Boot {
-            script: "signals",
-            args: &["2000"],
-            limit: 420,
-            ..PLAIN
-        }]),
+        what: What::Guest(&[
+            Boot {
+                script: "signals",
+                args: &["2000"],
+                limit: 420,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-smem",
+                script: "signals",
+                args: &["2000"],
+                limit: 420,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "restart",
