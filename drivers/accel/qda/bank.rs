@@ -247,7 +247,10 @@ impl Region {
         let reserved = domain.has_pool() && assign_region(&space, node)?;
         let no_map = node
             .property_get_reference_args(c"memory-region", NArgs::N(0), 0)
-            .is_ok_and(|args| args.fwnode().is_some_and(|n| n.property_read_bool(c"no-map")));
+            .is_ok_and(|args| {
+                args.fwnode()
+                    .is_some_and(|n| n.property_read_bool(c"no-map"))
+            });
         Ok(Self {
             space: Arc::new(space, GFP_KERNEL)?,
             has_pages: !(reserved && no_map),

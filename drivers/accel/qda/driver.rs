@@ -114,9 +114,7 @@ impl rpmsg::Driver for QdaRpmsgDriver {
             non_secure: node.property_read_bool(c"qcom,non-secure-domain"),
             polls: soc.polls(),
         };
-        let owner = Owner(Channel::new(
-            traits, calls, transport, banks, region, heap,
-        )?);
+        let owner = Owner(Channel::new(traits, calls, transport, banks, region, heap)?);
 
         let channel = owner.0.clone();
         let drm = drm::UnregisteredDevice::<QdaDriver>::new(rpdev, Ok(DeviceData { channel }))?;

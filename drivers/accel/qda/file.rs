@@ -403,10 +403,6 @@ impl QdaFile {
     ) -> Result<i32> {
         let call = Invoke::read(args.handle, args.sc, args.args)?;
 
-        status_to_value(invoke(
-            Self::session(file),
-            call,
-            &FileNames { dev, file },
-        )?)
+        status_to_value(invoke(Self::session(file), call, &FileNames { dev, file })?)
     }
 }

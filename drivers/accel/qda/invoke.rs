@@ -241,7 +241,10 @@ impl Invoke {
                     }
                     None => buffer_at(names, number, arg.ptr, len)?,
                 };
-                let mapped = call.process.identity.with_space(|space| space.map(&buffer))?;
+                let mapped = call
+                    .process
+                    .identity
+                    .with_space(|space| space.map(&buffer))?;
                 let address = mapped.address() + offset;
 
                 call.buffers.push(mapped, GFP_KERNEL)?;
@@ -407,11 +410,7 @@ impl Drop for Parts<'_> {
 /// - [`ERESTARTSYS`]: a signal came, and the call is kept for the thread.
 /// - [`EINTR`]: a signal came, and the call is abandoned.
 /// - those of `struct drm_qda_invoke`.
-pub(crate) fn invoke(
-    session: &Session,
-    invoke: Invoke,
-    names: &impl Names,
-) -> Result<i32> {
+pub(crate) fn invoke(session: &Session, invoke: Invoke, names: &impl Names) -> Result<i32> {
     let process = session.process()?;
     let task = current!();
 

@@ -10,11 +10,11 @@ use crate::{
         FileNames,
         QdaFile, //
     },
+    gem,
     invoke::{
         invoke,
         Invoke, //
     },
-    gem,
     kind::{
         Kind,
         Shell,

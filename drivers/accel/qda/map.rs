@@ -67,7 +67,10 @@ impl Part {
     /// As the DSP is told of it.
     fn page(&self, mapped: &Mapped) -> Result<Page> {
         Ok(Page {
-            address: mapped.lease().prefix().apply(mapped.address() + self.offset)?,
+            address: mapped
+                .lease()
+                .prefix()
+                .apply(mapped.address() + self.offset)?,
             size: self.len,
         })
     }
@@ -133,12 +136,7 @@ pub(crate) struct Told {
 /// - [`ENOSPC`]: too many numbers are held.
 /// - [`ETIMEDOUT`], [`EINTR`]: the DSP did not answer; the number stays held.
 /// - those of [`Part::check`], [`Session::process`], [`Mapped::new`] and of sending.
-pub(crate) fn map(
-    session: &Session,
-    number: i32,
-    part: &Part,
-    told: Told,
-) -> Result<(i32, u64)> {
+pub(crate) fn map(session: &Session, number: i32, part: &Part, told: Told) -> Result<(i32, u64)> {
     part.check()?;
     let process = session.process()?;
     let who = &process.identity;

@@ -50,7 +50,10 @@ pub(crate) fn buffer_at(
         Err(error) => error,
     };
 
-    let Ok(buffer) = i32::try_from(number).map_err(|_| ENOENT).and_then(|fd| names.fd(fd)) else {
+    let Ok(buffer) = i32::try_from(number)
+        .map_err(|_| ENOENT)
+        .and_then(|fd| names.fd(fd))
+    else {
         return Err(error);
     };
     match offset_in(&buffer, ptr, len) {

@@ -77,21 +77,18 @@ static long cpu_ticks(pid_t pid)
 	return user + system;
 }
 
-/*
- * The DSP ends its listener: it lets go of everything, starts anew, and waits again without using
- * the CPU.
- */
-static void comes_back(const struct daemon *daemon)
+/* Counter of the calls by which a daemon gets at its process. */
+static const char *starts(const struct daemon *daemon)
 {
-	pid_t pid = start(daemon);
-	long long releases = simdsp_stat(daemon->dsp, "releases");
-	const char *starts = strcmp(daemon->domain, "static") ? "attaches" : "creates";
-	long long before = simdsp_stat(daemon->dsp, starts);
+	return strcmp(daemon->domain, "static") ? "attaches" : "creates";
+}
+
+/* The daemon has started anew, and waits again without using the CPU. */
+static void is_back(const struct daemon *daemon, pid_t pid, long long started)
+{
 	long ticks;
 
-	CHECK_EQ(0, simdsp_cmd(NULL, "complete-listener %s " BAD_STATE, daemon->dsp));
-	CHECK(client_wait_more(daemon->dsp, "releases", releases));
-	CHECK(client_wait_more(daemon->dsp, starts, before));
+	CHECK(client_wait_more(daemon->dsp, starts(daemon), started));
 	CHECK(simdsp_wait_stat(daemon->dsp, "listeners", 1, PATIENCE));
 	CHECK(simdsp_wait_stat(daemon->dsp, "waiters", daemon->waits, PATIENCE));
 	CHECK_EQ(1, simdsp_stat(daemon->dsp, "processes"));
@@ -104,6 +101,27 @@ static void comes_back(const struct daemon *daemon)
 	printf("# %ld of %ld ticks of CPU time\n", ticks, sysconf(_SC_CLK_TCK));
 	CHECK(ticks <= sysconf(_SC_CLK_TCK) / 5);
 	client_is_released(pid, daemon->dsp, SIGTERM);
+}
+
+/* The DSP ends its listener: it lets go of everything. */
+static void comes_back(const struct daemon *daemon)
+{
+	pid_t pid = start(daemon);
+	long long releases = simdsp_stat(daemon->dsp, "releases");
+	long long started = simdsp_stat(daemon->dsp, starts(daemon));
+
+	CHECK_EQ(0, simdsp_cmd(NULL, "complete-listener %s " BAD_STATE, daemon->dsp));
+	CHECK(client_wait_more(daemon->dsp, "releases", releases));
+	is_back(daemon, pid, started);
+}
+
+static void survives_restart(const struct daemon *daemon)
+{
+	pid_t pid = start(daemon);
+	long long started = simdsp_stat(daemon->dsp, starts(daemon));
+
+	CHECK_EQ(0, simdsp_cmd(NULL, "restart %s", daemon->dsp));
+	is_back(daemon, pid, started);
 }
 
 static void killed(const struct daemon *daemon)
@@ -136,7 +154,7 @@ static void logs_messages(const struct daemon *daemon)
 
 #define TESTS(daemon) \
 	TEST(daemon, listens) TEST(daemon, serves_files) TEST(daemon, comes_back) \
-	TEST(daemon, killed)
+	TEST(daemon, survives_restart) TEST(daemon, killed)
 
 TESTS(adsprpcd)
 TEST(adsprpcd, logs_messages)
@@ -150,7 +168,8 @@ TEST(gdsprpcd, logs_messages)
 #define NAMED(name, daemon, test)	{ name "." #test, daemon##_##test }
 #define ALL_NAMED(name, daemon) \
 	NAMED(name, daemon, listens), NAMED(name, daemon, serves_files), \
-	NAMED(name, daemon, comes_back), NAMED(name, daemon, killed)
+	NAMED(name, daemon, comes_back), NAMED(name, daemon, survives_restart), \
+	NAMED(name, daemon, killed)
 
 static const struct tap_test tests[] = {
 	ALL_NAMED("adsprpcd", adsprpcd),

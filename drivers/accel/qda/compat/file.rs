@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Open files of the FastRPC nodes: one session each.
+//!
+//! The structures of the ioctls are the same for 32-bit programs, as all that is in them has a size
+//! of its own and stands where it is aligned: the form of the ioctl for those is the default one.
 
 use super::{
     args::{
@@ -61,15 +64,17 @@ use kernel::{
 const MAX_NAME: usize = 128;
 
 /// An open file.
+///
+/// Fields are dropped in this order: no buffer outlives the device.
 #[pin_data(PinnedDrop)]
 pub(crate) struct CompatFile {
-    device: ARef<QdaDevice>,
     #[pin]
     session: Session,
     #[pin]
     imports: Imports,
     account: Account,
     _seat: Option<Seat>,
+    device: ARef<QdaDevice>,
 }
 
 #[pinned_drop]
@@ -95,11 +100,11 @@ impl MiscDevice for CompatFile {
 
         KBox::try_pin_init(
             try_pin_init!(Self {
-                device: node.device.clone(),
                 session <- Session::new(channel, node.access),
                 imports <- Imports::new(),
                 account: Account::new()?,
                 _seat: seat,
+                device: node.device.clone(),
             }),
             GFP_KERNEL,
         )
@@ -130,6 +135,7 @@ impl MiscDevice for CompatFile {
             Ok(value) => Ok(value as isize),
             // On this one, and on no other, programs open the node anew.
             Err(ENODEV) => Err(EPIPE),
+            Err(ENOTCONN) if this.session.channel().banks.len() == 0 => Err(EPIPE),
             Err(error) => Err(error),
         }
     }
@@ -147,12 +153,15 @@ impl Names for CompatFile {
 }
 
 impl CompatFile {
-    fn allocate(&self, size: u64) -> Result<ARef<Buffer>> {
-        Ok(backend::allocate_for(&self.account, &self.device, size, 0)?.0)
+    fn start(&self, kind: &Kind) -> Result<i32> {
+        status_to_value(
+            self.session
+                .started(self.session.start(kind, Want::Process)?)?,
+        )
     }
 
-    fn start(&self, kind: &Kind) -> Result<i32> {
-        status_to_value(self.session.started(self.session.start(kind, Want::Process)?)?)
+    fn allocate(&self, size: u64) -> Result<ARef<Buffer>> {
+        Ok(backend::allocate_for(&self.account, &self.device, size, 0)?.0)
     }
 
     /// `FASTRPC_IOCTL_INVOKE`.

@@ -3,9 +3,8 @@
 //! The seats that open files have in banks before they have a DSP process.
 //!
 //! A program that can open a node expects that there is room for it, for as long as it has the
-//! file.
-//! A seat is a lease, and what a lease is of must not outlive the channel: the end of the channel
-//! takes them all.
+//! file. A seat is a lease, and what a lease is of must not outlive the channel: the end of the
+//! channel takes them all.
 
 use crate::bank::Lease;
 use kernel::{
@@ -81,7 +80,7 @@ impl Seats {
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.open = false;
-        let leases = core::mem::replace(&mut inner.leases, KVec::new());
+        let leases = core::mem::take(&mut inner.leases);
         drop(inner);
 
         drop(leases);
