@@ -127,8 +127,11 @@ compile() {
 }
 
 # guest_modules <make arguments...>: make for the modules of guest-modules/.
-# They are built from a copy: the kernel's build writes beside the sources.
+# They are built from a copy: the kernel's build writes beside the sources. It is
+# a new one each time, since make doesn't see that the kernel's configuration,
+# and with it the layout of its structures, has changed.
 guest_modules() {
+	[ "$1" = modules_install ] || rm -rf "$work/modules"
 	mkdir -p "$work/modules"
 	rsync -a "$qda/guest-modules/" "$work/modules/"
 	kmake "$out" -s M="$work/modules" "$@"
@@ -170,7 +173,7 @@ assemble() {
 	find "$work/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
 	"llvm-strip-$llvm" "$root"/tests/* "$root/bin/qda-run" 2>/dev/null || true
 	kmake "$out" -s INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
-	guest_modules INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
+	guest_modules modules_install INSTALL_MOD_PATH="$root" >>"$logs/guest-$config.log" 2>&1
 	rm -f "$root"/lib/modules/*/{build,source}
 	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] || die "$out has no qda.ko"
 	if [ "$config" = normal ]; then

@@ -369,7 +369,7 @@ pub const SUITES: &[Suite] = &[
             },
             Boot {
                 board: "kaanapali",
-                args: &["cdsp", "qda_memory", "qda_invoke"],
+                args: &["cdsp", "qda_memory", "qda_invoke", "qda_gem", "qda_map"],
                 prefix: "kaanapali: ",
                 ..BOARD
             },
@@ -387,13 +387,13 @@ pub const SUITES: &[Suite] = &[
             },
             Boot {
                 board: "sdm845",
-                args: &["adsp+cdsp+sdsp", "qda_memory", "qda_invoke"],
+                args: &["adsp+cdsp+sdsp", "qda_memory", "qda_invoke", "qda_gem", "qda_pool"],
                 prefix: "sdm845: ",
                 ..BOARD
             },
             Boot {
                 board: "sdm845-no-map",
-                args: &["adsp+cdsp+sdsp"],
+                args: &["adsp+cdsp+sdsp", "qda_pool"],
                 prefix: "sdm845-no-map: ",
                 ..BOARD
             },
@@ -405,13 +405,13 @@ pub const SUITES: &[Suite] = &[
             },
             Boot {
                 board: "sc8280xp",
-                args: &["cdsp", "qda_memory", "qda_invoke"],
+                args: &["cdsp", "qda_memory", "qda_invoke", "qda_gem"],
                 prefix: "sc8280xp: ",
                 ..BOARD
             },
             Boot {
                 board: "no-iommu",
-                args: &["cdsp", "qda_invoke"],
+                args: &["cdsp", "qda_invoke", "qda_map", "qda_pool"],
                 prefix: "no-iommu: ",
                 ..BOARD
             },

@@ -155,7 +155,7 @@ TEST_F(pds, bad_arguments)
 	} cases[] = {
 		{ { .kind = 5 }, -EINVAL },
 		{ { .kind = ~0u }, -EINVAL },
-		{ { .kind = QDA_SESSION_ROOT, .flags = 2 }, -EINVAL },
+		{ { .kind = QDA_SESSION_ROOT, .flags = 4 }, -EINVAL },
 		{ { .kind = QDA_SESSION_ROOT, .pad = 1 }, -EINVAL },
 		{ { .kind = QDA_SESSION_ROOT, .status = 1 }, -EINVAL },
 		{ { .kind = QDA_SESSION_ROOT, .attrs = 1 }, -EINVAL },

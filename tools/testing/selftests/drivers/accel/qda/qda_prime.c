@@ -17,9 +17,10 @@
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
+#include "sysfs.h"
 
 #define SIZE		300000
-#define MAX_BANKS	32
+#define RPMSG_DRIVER	"/sys/bus/rpmsg/drivers/qda"
 
 FIXTURE(prime)
 {
@@ -154,48 +155,6 @@ TEST_F(prime, scattered_pages)
 	EXPECT_EQ(0, qda_gem_close(self->fd, in.handle));
 	close(dmabuf);
 	qda_buf_free(&out);
-}
-
-TEST_F(prime, scattered_pages_without_iommu)
-{
-	struct simdsp_info info;
-	size_t size = 16 * qda_page_size();
-	struct qda_buf in = { .size = size }, out;
-	int fds[MAX_BANKS], count, dmabuf, i;
-	__u32 handle;
-
-	/* A process in a bank that is not behind an IOMMU, if there is one. */
-	count = qda_banks("cdsp") - 1;
-	for (i = 0; i < count && i < MAX_BANKS; i++) {
-		fds[i] = qda_open_process("cdsp");
-		ASSERT_LE(0, fds[i]);
-		ASSERT_EQ(0, simdsp_open(fds[i], &handle));
-		ASSERT_EQ(0, simdsp_info(fds[i], handle, &info));
-		if (qda_stream_id("cdsp", info.bank) < 0)
-			break;
-	}
-	if (i < count && i < MAX_BANKS) {
-		int leaked;
-
-		ASSERT_EQ(0, qda_buf_new(fds[i], size, &out));
-		/* An odd page in between, so that they are not in a row by chance. */
-		for (leaked = 0; leaked < 3; leaked++) {
-			dmabuf = dmabuf_udmabuf(size);
-			ASSERT_LE(0, dmabuf);
-			ASSERT_EQ(0, dmabuf_import(fds[i], dmabuf, &in.handle));
-			in.map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
-			ASSERT_NE(MAP_FAILED, (void *)in.map);
-			EXPECT_EQ(-EOPNOTSUPP, echo(fds[i], handle, &in, 0, &out, 0, size));
-			munmap(in.map, size);
-			EXPECT_EQ(0, qda_gem_close(fds[i], in.handle));
-			close(dmabuf);
-		}
-		qda_buf_free(&out);
-	}
-	for (int j = 0; j < count && j <= i && j < MAX_BANKS; j++)
-		close(fds[j]);
-	if (i >= count || i >= MAX_BANKS)
-		SKIP(return, "every bank is behind an IOMMU");
 }
 
 TEST_F(prime, imported_by_two_descriptors)
@@ -340,6 +299,45 @@ TEST_F(prime, closed_while_the_dsp_uses_it)
 	EXPECT_LT(SIZE, simdsp_stat("cdsp", "mappings"));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
 	EXPECT_EQ(0, simdsp_call_join(&call));
+}
+
+TEST_F_TIMEOUT(prime, held_across_a_restart, 60)
+{
+	struct qda_buf buf, in = { .size = SIZE }, out;
+	char device[128];
+	int dmabuf;
+
+	if (getuid())
+		SKIP(return, "needs root");
+	ASSERT_TRUE(qda_rpmsg_device("cdsp", device, sizeof(device)));
+	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &buf));
+	qda_fill(buf.map, SIZE, 50);
+	dmabuf = dmabuf_export(self->fd, buf.handle);
+	ASSERT_LE(0, dmabuf);
+
+	/* The device that it is from goes; the buffer stays, for the one that comes. */
+	ASSERT_EQ(0, sysfs_write(RPMSG_DRIVER "/unbind", device));
+	EXPECT_EQ(-ENODEV, qda_gem_close(self->fd, buf.handle));
+	close(self->fd);
+	close(self->other);
+	self->other = -1;
+	ASSERT_EQ(0, sysfs_write(RPMSG_DRIVER "/bind", device));
+	self->fd = qda_open_process("cdsp");
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+
+	ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &in.handle));
+	in.map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
+	ASSERT_NE(MAP_FAILED, (void *)in.map);
+	EXPECT_TRUE(qda_filled(in.map, SIZE, 50));
+	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &out));
+	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 0, &out, 0, SIZE));
+	EXPECT_TRUE(qda_filled(out.map, SIZE, 50));
+	munmap(buf.map, buf.size);
+	munmap(in.map, SIZE);
+	EXPECT_EQ(0, qda_gem_close(self->fd, in.handle));
+	close(dmabuf);
+	qda_buf_free(&out);
 }
 
 TEST_F(prime, not_a_buffer)
