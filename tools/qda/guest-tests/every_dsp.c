@@ -24,35 +24,76 @@
 
 static __u8 in[INLINE_SIZE], out[INLINE_SIZE];
 
-/* Bytes that are copied there and back, and bytes that the DSP reads and writes in place. */
-static int compute(int fd, __u32 bank)
+/* Bytes that are copied there and back. */
+static int copy(int fd, __u32 handle, __u32 bank)
 {
-	const size_t half = BUFFER_SIZE / 2;
-	struct drm_qda_invoke_arg args[2];
-	struct qda_buf buf;
-	__u32 handle;
 	int ret;
 
-	ret = simdsp_open(fd, &handle);
-	if (ret)
-		return ret;
 	qda_fill(in, sizeof(in), bank);
 	memset(out, 0, sizeof(out));
 	ret = simdsp_echo(fd, handle, in, out, sizeof(in));
-	if (ret)
-		return ret;
-	if (memcmp(in, out, sizeof(in)))
-		return -EIO;
-
-	ret = qda_buf_new(fd, BUFFER_SIZE, &buf);
-	if (ret)
-		return ret;
-	qda_fill(buf.map, half, bank + 1);
-	args[0] = qda_ref(&buf, 0, half);
-	args[1] = qda_ref(&buf, half, half);
-	ret = qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
-	if (!ret && memcmp(buf.map, buf.map + half, half))
+	if (!ret && memcmp(in, out, sizeof(in)))
 		ret = -EIO;
+	return ret;
+}
+
+/* Bytes of a buffer that the DSP reads and writes in place. */
+static int share(int fd, __u32 handle, struct qda_buf *buf)
+{
+	struct drm_qda_invoke_arg args[2];
+	size_t half = buf->size / 2;
+	int ret;
+
+	qda_fill(buf->map, half, buf->handle);
+	args[0] = qda_ref(buf, 0, half);
+	args[1] = qda_ref(buf, half, half);
+	ret = qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
+	if (!ret && memcmp(buf->map, buf->map + half, half))
+		ret = -EIO;
+	return ret;
+}
+
+/*
+ * A buffer of each kind. Where no IOMMU makes one range of scattered pages, it is the pool that has
+ * to do; elsewhere a DSP may have none.
+ */
+static int share_each_kind(int fd, __u32 handle, bool is_physical)
+{
+	static const __u32 kinds[] = { QDA_BUFFER_WRITE_COMBINED, QDA_BUFFER_CACHED,
+				       QDA_BUFFER_POOL };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		bool is_pool = kinds[i] == QDA_BUFFER_POOL;
+		struct qda_buf buf;
+		int ret;
+
+		ret = session_new(fd, kinds[i], BUFFER_SIZE, &buf);
+		if (!ret) {
+			ret = share(fd, handle, &buf);
+			qda_buf_free(&buf);
+		}
+		if (ret && (ret != -EOPNOTSUPP || is_pool == is_physical)) {
+			printf("# kind %#x of buffers\n", kinds[i]);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/* All that a process can do with memory. */
+static int compute(const char *dsp, int fd, __u32 bank)
+{
+	struct qda_buf buf;
+	__u32 handle, sid;
+	int ret;
+
+	ret = simdsp_open(fd, &handle) ?: copy(fd, handle, bank);
+	ret = ret ?: share_each_kind(fd, handle, dsp_streams(dsp, bank, &sid, 1) == 0);
+	ret = ret ?: qda_buf_new(fd, BUFFER_SIZE, &buf);
+	if (ret)
+		return ret;
+	ret = share(fd, handle, &buf) ?: session_map(fd, &buf);
+	ret = ret ?: session_grow(fd, BUFFER_SIZE);
 	qda_buf_free(&buf);
 	return ret;
 }
@@ -114,7 +155,7 @@ static void try_dsp(struct tap *tap, const char *dsp)
 			break;
 		}
 		used[bank] = true;
-		ret = compute(fds[count - 1], bank);
+		ret = compute(dsp, fds[count - 1], bank);
 	}
 	if (ret)
 		printf("# process %d: %s (%#x)\n", count, ret < 0 ? strerror(-ret) : "", ret);

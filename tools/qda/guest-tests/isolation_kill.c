@@ -6,9 +6,9 @@
  *	isolation_kill <dsp> <times> <seed>
  *
  * A client makes a DSP process and goes on for ever: it allocates and imports buffers, calls the
- * DSP with them and without, leaves calls unanswered in other threads, frees buffers, and starts
- * anew. One to three of them live at a time. The moment of the kill, and what the clients do, come
- * from the seed; the machine's own timing does not.
+ * DSP with them and without, leaves calls unanswered in other threads, has the process keep buffers
+ * and grow its heap, frees buffers, and starts anew. One to three of them live at a time. The moment
+ * of the kill, and what the clients do, come from the seed; the machine's own timing does not.
  */
 #include <errno.h>
 #include <signal.h>
@@ -67,11 +67,11 @@ static void live(const char *dsp, unsigned int *state)
 		struct drm_qda_invoke_arg pair[2];
 		char bytes[2][20000];
 
-		switch (random_below(state, 7)) {
+		switch (random_below(state, 9)) {
 		case 0:
 		case 1:
 			if (count < MAX_BUFS &&
-			    !session_buf(fd, random_below(state, 3),
+			    !session_buf(fd, random_below(state, ORIGINS),
 					 (1 + random_below(state, 64)) * 4096, &bufs[count]))
 				count++;
 			break;
@@ -98,6 +98,13 @@ static void live(const char *dsp, unsigned int *state)
 		case 6:
 			if (count)
 				qda_buf_free(&bufs[--count]);
+			break;
+		case 7:
+			if (buf)
+				session_map(fd, buf);
+			break;
+		case 8:
+			session_grow(fd, (1 + random_below(state, 64)) * 4096);
 			break;
 		}
 	}

@@ -2,7 +2,8 @@
 /*
  * Every session of a DSP tries, by way of the DSP, to read and to write what each other session
  * has: its buffers of every origin, the memory of a call under way, the memory that its DSP process
- * began with, and a buffer that it has freed.
+ * began with, a buffer that the process knows by a number, memory that its heap was grown by, and a
+ * buffer that it has freed.
  *
  *	isolation_matrix <dsp>
  *
@@ -37,14 +38,18 @@
 #define MAX_BANKS	32
 #define MAX_SESSIONS	24
 #define MAX_RANGES	8192
+/* Buffers, those of them that a call refers to, and the last of these. */
+#define BUFFERS		6
+#define REFERRED	5
+#define LAST		(REFERRED - 1)
 /* Addresses that are tried of one range. */
 #define TRIES		3
 #define PATIENCE	20000
 
-enum kind { BUFFER, HEAP, UDMABUF, CALL, MEMORY, FREED, KINDS };
+enum kind { BUFFER, CACHED, HEAP, UDMABUF, CALL, MEMORY, MAPPED, GROWN, FREED, KINDS };
 
 static const char *const kind_names[KINDS] = {
-	"buffer", "heap", "udmabuf", "call", "memory", "freed",
+	"buffer", "cached", "heap", "udmabuf", "call", "memory", "mapped", "grown", "freed",
 };
 
 /* How the accesses of one kind ended. */
@@ -74,30 +79,47 @@ struct client {
 	int fd;
 	__u32 handle;
 	struct qda_buf bufs[KINDS];
-	struct drm_qda_invoke_arg args[5];
+	struct drm_qda_invoke_arg args[REFERRED];
 	struct simdsp_call call;
 	__u8 *inline_data;
 };
 
-static const enum kind buffer_kinds[] = { BUFFER, HEAP, UDMABUF, FREED };
-static const enum origin origins[] = { ORIGIN_GEM, ORIGIN_HEAP, ORIGIN_UDMABUF, ORIGIN_GEM };
+/* The buffers; calls refer to the first ones of them, and the last of those is freed. */
+static const struct {
+	enum kind kind;
+	enum origin origin;
+} buffers[BUFFERS] = {
+	{ BUFFER, ORIGIN_WRITE_COMBINED },
+	{ CACHED, ORIGIN_CACHED },
+	{ HEAP, ORIGIN_HEAP },
+	{ UDMABUF, ORIGIN_UDMABUF },
+	{ FREED, ORIGIN_WRITE_COMBINED },
+	{ MAPPED, ORIGIN_CACHED },
+};
+
+static int client_call(struct client *me)
+{
+	return simdsp_call_start(&me->call, me->fd, me->handle,
+				 QDA_SCALARS(SIMDSP_HOLD, REFERRED, 0), me->args);
+}
 
 /* Makes the buffers, and has the DSP hold a call with them. */
 static int client_hold(struct client *me)
 {
 	int ret;
 
-	for (int i = 0; i < 4; i++) {
-		struct qda_buf *buf = &me->bufs[buffer_kinds[i]];
+	for (int i = 0; i < BUFFERS; i++) {
+		struct qda_buf *buf = &me->bufs[buffers[i].kind];
 
-		ret = session_buf(me->fd, origins[i], BUFFER_SIZE, buf);
+		ret = session_buf(me->fd, buffers[i].origin, BUFFER_SIZE, buf);
 		if (ret)
 			return ret;
-		qda_fill(buf->map, BUFFER_SIZE, buffer_kinds[i]);
-		me->args[i] = qda_ref(buf, 0, BUFFER_SIZE);
+		qda_fill(buf->map, BUFFER_SIZE, buffers[i].kind);
+		if (i < REFERRED)
+			me->args[i] = qda_ref(buf, 0, BUFFER_SIZE);
 	}
-	return simdsp_call_start(&me->call, me->fd, me->handle, QDA_SCALARS(SIMDSP_HOLD, 4, 0),
-				 me->args);
+	ret = session_map(me->fd, &me->bufs[MAPPED]) ?: session_grow(me->fd, BUFFER_SIZE);
+	return ret ?: client_call(me);
 }
 
 /* Frees one buffer, and has the DSP hold a call with the others and much inline data. */
@@ -112,9 +134,8 @@ static int client_free(struct client *me)
 	if (!me->inline_data)
 		return -ENOMEM;
 	qda_fill(me->inline_data, INLINE_SIZE, CALL);
-	me->args[3] = qda_inline(me->inline_data, INLINE_SIZE);
-	return simdsp_call_start(&me->call, me->fd, me->handle, QDA_SCALARS(SIMDSP_HOLD, 4, 0),
-				 me->args);
+	me->args[LAST] = qda_inline(me->inline_data, INLINE_SIZE);
+	return client_call(me);
 }
 
 static int client_verify(struct client *me)
@@ -123,8 +144,10 @@ static int client_verify(struct client *me)
 
 	if (ret)
 		return ret;
-	for (int i = 0; i < 3; i++) {
-		if (!qda_filled(me->bufs[buffer_kinds[i]].map, BUFFER_SIZE, buffer_kinds[i]))
+	for (int i = 0; i < BUFFERS; i++) {
+		enum kind kind = buffers[i].kind;
+
+		if (kind != FREED && !qda_filled(me->bufs[kind].map, BUFFER_SIZE, kind))
 			return -EIO;
 	}
 	return 0;
@@ -366,6 +389,7 @@ static bool check_faults(struct session *sessions, int count)
 /* Has the victim hold its calls; finds out where everything is. */
 static int find_targets(struct session *victim, struct range *targets)
 {
+	struct dsp_process process;
 	struct held_call held;
 	int ret;
 
@@ -375,16 +399,24 @@ static int find_targets(struct session *victim, struct range *targets)
 	ret = dsp_held_call(dsp, &held) ?: simdsp_cmd(NULL, "release-held %s 0", dsp);
 	if (ret)
 		return ret;
-	targets[FREED] = held.args[3];
+	targets[FREED] = held.args[LAST];
 
 	ret = order(victim, FREE);
 	if (ret || !simdsp_wait_stat(dsp, "held", 1, PATIENCE))
 		return ret ?: -ETIMEDOUT;
 	ret = dsp_held_call(dsp, &held);
-	for (int i = 0; i < 3; i++)
-		targets[buffer_kinds[i]] = held.args[i];
+	for (int i = 0; i < LAST; i++)
+		targets[buffers[i].kind] = held.args[i];
 	targets[CALL] = held.call;
-	return ret ?: dsp_memory(dsp, victim->client, &targets[MEMORY]);
+	ret = ret ?: dsp_process(dsp, victim->client, &process);
+	if (ret)
+		return ret;
+	if (!process.memory.len || process.maps_count != 2)
+		return -EPROTO;
+	targets[MEMORY] = process.memory;
+	targets[MAPPED] = process.maps[0];
+	targets[GROWN] = process.maps[1];
+	return 0;
 }
 
 /* One round: the session that starts as number @number is the victim. Gives its bank, or -errno. */

@@ -55,6 +55,29 @@ int session_open(const char *dsp, size_t image)
 	return ret < 0 ? ret : -EREMOTEIO;
 }
 
+int session_new(int fd, __u32 flags, size_t size, struct qda_buf *buf)
+{
+	struct drm_qda_buffer_create args = { .size = size, .flags = flags };
+	__u64 offset;
+	int ret;
+
+	ret = qda_ioctl(fd, DRM_IOCTL_QDA_BUFFER_CREATE, &args);
+	if (ret)
+		return ret;
+	buf->fd = fd;
+	buf->handle = args.handle;
+	buf->size = size;
+	ret = qda_mmap_offset(fd, args.handle, &offset);
+	if (!ret) {
+		buf->map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+		if (buf->map != MAP_FAILED)
+			return 0;
+		ret = -errno;
+	}
+	qda_gem_close(fd, args.handle);
+	return ret;
+}
+
 static int heap_new(size_t size)
 {
 	struct dma_heap_allocation_data args = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
@@ -114,14 +137,39 @@ int session_buf(int fd, enum origin origin, size_t size, struct qda_buf *buf)
 {
 	int dmabuf, ret;
 
-	if (origin == ORIGIN_GEM)
-		return qda_buf_new(fd, size, buf);
+	if (origin == ORIGIN_WRITE_COMBINED)
+		return session_new(fd, QDA_BUFFER_WRITE_COMBINED, size, buf);
+	if (origin == ORIGIN_CACHED)
+		return session_new(fd, QDA_BUFFER_CACHED, size, buf);
 	dmabuf = session_dmabuf(origin, size);
 	if (dmabuf < 0)
 		return dmabuf;
 	ret = session_import(fd, dmabuf, size, buf);
 	close(dmabuf);
 	return ret;
+}
+
+int session_map(int fd, const struct qda_buf *buf)
+{
+	struct drm_qda_mem_map args = {
+		.request = QDA_MAP_REQUEST_ATTR,
+		.flags = QDA_MAP_FD,
+		.handle = buf->handle,
+		.size = buf->size,
+	};
+
+	return qda_ioctl(fd, DRM_IOCTL_QDA_MAP, &args);
+}
+
+int session_grow(int fd, size_t size)
+{
+	struct drm_qda_mem_map args = {
+		.request = QDA_MAP_REQUEST_LEGACY,
+		.flags = QDA_HEAP_ADD_LLC,
+		.size = size,
+	};
+
+	return qda_ioctl(fd, DRM_IOCTL_QDA_MAP, &args);
 }
 
 int dsp_held_call(const char *dsp, struct held_call *held)
@@ -158,7 +206,27 @@ int dsp_held_call(const char *dsp, struct held_call *held)
 	return 0;
 }
 
-int dsp_memory(const char *dsp, int client, struct range *memory)
+/* Reads what @line tells of a process, from the memory on. */
+static int read_process(const char *line, struct dsp_process *process)
+{
+	unsigned long long iova, len;
+	int used;
+
+	memset(process, 0, sizeof(*process));
+	if (sscanf(line, "memory %llx %llx maps %d%n", &iova, &len, &process->maps_count,
+		   &used) != 3 || process->maps_count > MAX_MAPS)
+		return -EPROTO;
+	process->memory = (struct range) { .iova = iova, .len = len };
+	for (int i = 0; i < process->maps_count; i++) {
+		line += used;
+		if (sscanf(line, " %llx %llx%n", &iova, &len, &used) != 2)
+			return -EPROTO;
+		process->maps[i] = (struct range) { .iova = iova, .len = len };
+	}
+	return 0;
+}
+
+int dsp_process(const char *dsp, int client, struct dsp_process *process)
 {
 	char line[SIMDSP_LINE];
 	int ret, lines, found = -ENOENT;
@@ -168,18 +236,15 @@ int dsp_memory(const char *dsp, int client, struct range *memory)
 		return ret;
 	lines = atoi(line);
 	for (int i = 0; i < lines; i++) {
-		unsigned long long iova, len;
-		int id;
+		int id, used = 0;
 
 		ret = simdsp_next_line(line);
 		if (ret)
 			return ret;
-		if (sscanf(line, "client %d bank %*s memory %llx %llx", &id, &iova, &len) != 3)
+		if (sscanf(line, "client %d bank %*s %n", &id, &used) != 1 || !used)
 			return -EPROTO;
-		if (id != client)
-			continue;
-		*memory = (struct range) { .iova = iova, .len = len };
-		found = len ? 0 : -ENODATA;
+		if (id == client)
+			found = read_process(line + used, process);
 	}
 	return found;
 }

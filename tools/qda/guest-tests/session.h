@@ -13,12 +13,16 @@
 
 /** enum origin - where memory that a call refers to comes from */
 enum origin {
-	/** @ORIGIN_GEM: allocated by the driver. */
-	ORIGIN_GEM,
+	/** @ORIGIN_WRITE_COMBINED: allocated by the driver, not cached by the CPUs. */
+	ORIGIN_WRITE_COMBINED,
+	/** @ORIGIN_CACHED: allocated by the driver, cached by the CPUs. */
+	ORIGIN_CACHED,
 	/** @ORIGIN_HEAP: imported from the system's dma-buf heap. */
 	ORIGIN_HEAP,
 	/** @ORIGIN_UDMABUF: imported from a memfd, by udmabuf. */
 	ORIGIN_UDMABUF,
+	/** @ORIGINS: how many there are. */
+	ORIGINS,
 };
 
 /**
@@ -30,6 +34,14 @@ enum origin {
  * Return: descriptor or a negative errno.
  */
 int session_open(const char *dsp, size_t image);
+
+/**
+ * session_new() - a mapped buffer of the driver's
+ * @flags: QDA_BUFFER_*: of which kind; 0: as is best for the DSP
+ *
+ * Return: 0 or -errno.
+ */
+int session_new(int fd, __u32 flags, size_t size, struct qda_buf *buf);
 
 /** session_dmabuf() - make a dma-buf of @size bytes. Return: descriptor or a negative errno. */
 int session_dmabuf(enum origin origin, size_t size);
@@ -44,6 +56,12 @@ int session_import(int fd, int dmabuf, size_t size, struct qda_buf *buf);
 
 /** session_buf() - a mapped buffer of any origin. Return: 0 or -errno. */
 int session_buf(int fd, enum origin origin, size_t size, struct qda_buf *buf);
+
+/** session_map() - have the DSP process know a buffer by its handle. Return: as DRM_QDA_MAP. */
+int session_map(int fd, const struct qda_buf *buf);
+
+/** session_grow() - grow the heap of the DSP process by @size bytes. Return: as DRM_QDA_MAP. */
+int session_grow(int fd, size_t size);
 
 /** struct range - a range of a bank's addresses, and what is behind it */
 struct range {
@@ -68,8 +86,23 @@ struct held_call {
 /** dsp_held_call() - look at the only call that the DSP holds. Return: 0 or -errno. */
 int dsp_held_call(const char *dsp, struct held_call *held);
 
-/** dsp_memory() - the memory that a DSP process began with. Return: 0 or -errno. */
-int dsp_memory(const char *dsp, int client, struct range *memory);
+/** define MAX_MAPS - most mappings of a DSP process that dsp_process() tells of */
+#define MAX_MAPS	4
+
+/**
+ * struct dsp_process - what the kernel gave to a DSP process to keep
+ * @memory: what it began with; @len 0: nothing
+ * @maps: buffers that it knows by a number, and then pieces of heap
+ * @maps_count: how many
+ */
+struct dsp_process {
+	struct range memory;
+	struct range maps[MAX_MAPS];
+	int maps_count;
+};
+
+/** dsp_process() - look at a DSP process. Return: 0 or -errno. */
+int dsp_process(const char *dsp, int client, struct dsp_process *process);
 
 /** dsp_mappings() - what a bank maps. Return: number of ranges, or -errno. */
 int dsp_mappings(const char *dsp, unsigned int bank, struct range *ranges, int max);

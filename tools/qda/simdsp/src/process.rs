@@ -187,6 +187,13 @@ impl Process {
         false
     }
 
+    /// What is behind its numbers, and its heap.
+    pub fn maps(&self) -> Vec<Mapped> {
+        let state = self.state();
+        let maps = state.mapped.values().chain(state.heap.values());
+        maps.copied().collect()
+    }
+
     /// Numbers mapped and heap pieces held.
     pub fn holds(&self) -> usize {
         let state = self.state();

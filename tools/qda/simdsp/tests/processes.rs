@@ -219,6 +219,13 @@ fn heap_and_mapped_buffers() {
     let (status, outs) = guest.call(kernel, 1, 10, &map);
     assert_eq!(status, 0);
     assert_eq!(guest.ask("stat cdsp maps"), "ok 2");
+    assert_eq!(
+        guest.ask("processes cdsp"),
+        format!(
+            "ok 1\nclient 4 bank 1 memory {memory:#x} 0x200000 \
+             maps 2 {buffer:#x} 0x2000 {buffer:#x} 0x2000"
+        )
+    );
     // The process uses the buffer by its number.
     let module = guest.open(caller, "simdsp");
     assert_eq!(

@@ -8,7 +8,7 @@ use crate::dsp::Dsp;
 use crate::edu::Way;
 use crate::pd::listener::Reverse;
 use crate::port::{Bank, Fault};
-use crate::process::Process;
+use crate::process::{Mapped, Process};
 use crate::script::Script;
 use crate::strict::{Profile, Rule};
 use anyhow::{bail, Context as _};
@@ -279,17 +279,7 @@ impl Server {
                 lines("ok", &sids(dsp.memory.streams(bank as Bank)))
             }
             "processes" => {
-                let line = |process: &Arc<Process>| {
-                    let bank = process.known_bank();
-                    let bank = bank.map_or("-".to_owned(), |bank| bank.to_string());
-                    let memory = process.memory();
-                    format!(
-                        "client {} bank {bank} memory {:#x} {:#x}",
-                        process.client,
-                        dsp.split(memory.addr).iova,
-                        memory.size
-                    )
-                };
+                let line = |process: &Arc<Process>| describe_process(dsp, process);
                 lines("ok", &dsp.processes().iter().map(line).collect::<Vec<_>>())
             }
             "calls" => {
@@ -307,6 +297,23 @@ fn sids(sids: impl IntoIterator<Item = u32>) -> Vec<String> {
 }
 
 /// A call that is held, with the addresses of its tables and arguments.
+fn describe_process(dsp: &Dsp, process: &Process) -> String {
+    let bank = process.known_bank();
+    let bank = bank.map_or("-".to_owned(), |bank| bank.to_string());
+    let range = |mapped: Mapped| format!("{:#x} {:#x}", dsp.split(mapped.addr).iova, mapped.size);
+    let maps = process.maps();
+    let mut line = format!(
+        "client {} bank {bank} memory {} maps {}",
+        process.client,
+        range(process.memory()),
+        maps.len()
+    );
+    for mapped in maps {
+        let _ = write!(line, " {}", range(mapped));
+    }
+    line
+}
+
 fn describe_call(dsp: &Dsp, call: &Call) -> String {
     let arguments = match call.prepared.get() {
         Some(prepared) => &prepared.meta.arguments[..],
