@@ -272,7 +272,8 @@ pub(crate) struct Pool {
     #[pin]
     changed: CondVar,
     coherent: bool,
-    translated: bool,
+    all_translated: bool,
+    any_translated: bool,
     reach: u64,
 }
 
@@ -322,13 +323,15 @@ impl Pool {
         let bits = soc.dma_bits(Domain::of(dsp.to_bytes())?);
         let Maker { banks, slots, .. } = maker;
         let coherent = banks.iter().all(|bank| bank.space.is_coherent());
-        let translated = banks.iter().all(|bank| bank.space.is_translated());
+        let all_translated = banks.iter().all(|bank| bank.space.is_translated());
+        let any_translated = banks.iter().any(|bank| bank.space.is_translated());
         Arc::pin_init(
             pin_init!(Self {
                 inner <- new_mutex!(Inner { banks, slots }),
                 changed <- new_condvar!(),
                 coherent,
-                translated,
+                all_translated,
+                any_translated,
                 reach: 1 << bits,
             }),
             GFP_KERNEL,
@@ -425,7 +428,12 @@ impl Pool {
 
     /// Whether an IOMMU is in front of every bank, so that memory need not be contiguous.
     pub(crate) fn is_translated(&self) -> bool {
-        self.translated
+        self.all_translated
+    }
+
+    /// Whether an IOMMU is in front of any bank, so that scattered memory is of use.
+    pub(crate) fn takes_scattered(&self) -> bool {
+        self.any_translated
     }
 
     /// How many bytes a bank can address.

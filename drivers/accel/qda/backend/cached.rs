@@ -28,7 +28,7 @@ impl Backend for Source {
     }
 
     fn suits(&self, dev: &QdaDevice) -> bool {
-        dev.channel.banks.is_coherent()
+        dev.channel.banks.takes_scattered() && dev.channel.banks.is_coherent()
     }
 
     fn allocate(&self, dev: &QdaDevice, size: usize) -> Result<ARef<Buffer>> {

@@ -29,7 +29,7 @@ impl Backend for Source {
 
     fn suits(&self, dev: &QdaDevice) -> bool {
         // A bank that does not snoop the CPU's caches must find everything in memory.
-        !dev.channel.banks.is_coherent()
+        dev.channel.banks.takes_scattered() && !dev.channel.banks.is_coherent()
     }
 
     fn allocate(&self, dev: &QdaDevice, size: usize) -> Result<ARef<Buffer>> {
