@@ -7,12 +7,10 @@
 //! - [`mod@file`], [`ioctl`]: the accel front end, open files and their ioctls.
 //! - `compat`: the front end of `/dev/fastrpc-*`, if it is configured.
 //! - [`session`], [`kind`], [`process`], [`invoke`], [`map`], [`kernel_call`], [`attributes`]: what
-//! a
-//!   client does.
+//!   a client does.
 //! - [`call`], [`payload`]: outstanding calls and the memory that they own.
 //! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call
-//! them, and
-//!   where a DSP process has them.
+//!   them, and where a DSP process has them.
 //! - [`bank`]: context banks and their leases.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`], [`domain`]: pure code.

@@ -667,8 +667,7 @@ struct drm_qda_call {
  * struct drm_qda_buffer_create - allocate a buffer of a certain kind
  *
  * It does what DRM_QDA_GEM_CREATE does, and lets the caller choose where the memory comes from.
- * With
- * @flags 0 the driver takes what is best for the DSP, as DRM_QDA_GEM_CREATE does.
+ * With @flags 0 the driver takes what is best for the DSP, as DRM_QDA_GEM_CREATE does.
  *
  * The buffers of one file can be as large together as the addresses of a bank: 4 GiB, or 16 GiB on
  * CDSPs of Kaanapali and later. Their memory counts as that of the caller's memory cgroup.

@@ -387,7 +387,13 @@ pub const SUITES: &[Suite] = &[
             },
             Boot {
                 board: "sdm845",
-                args: &["adsp+cdsp+sdsp", "qda_memory", "qda_invoke", "qda_gem", "qda_pool"],
+                args: &[
+                    "adsp+cdsp+sdsp",
+                    "qda_memory",
+                    "qda_invoke",
+                    "qda_gem",
+                    "qda_pool",
+                ],
                 prefix: "sdm845: ",
                 ..BOARD
             },

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -44,19 +45,32 @@ int dmabuf_heap(size_t size)
 
 int dmabuf_udmabuf(size_t size)
 {
-	struct udmabuf_create args = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
+	size_t page = sysconf(_SC_PAGESIZE), pages = size / page, even = (pages + 1) / 2;
+	struct udmabuf_create_list *list;
 	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	int memfd = memfd_create("qda", MFD_ALLOW_SEALING | MFD_CLOEXEC);
 	int ret = -1;
 
-	if (dev < 0)
-		return -errno;
-	args.memfd = memfd_create("qda", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	if ((int)args.memfd >= 0 && !ftruncate(args.memfd, size) &&
-	    !fcntl(args.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
-		ret = ioctl(dev, UDMABUF_CREATE, &args);
+	list = calloc(1, sizeof(*list) + pages * sizeof(list->list[0]));
+	if (list && dev >= 0 && memfd >= 0 && !ftruncate(memfd, size) &&
+	    !fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
+		list->flags = UDMABUF_FLAGS_CLOEXEC;
+		list->count = pages;
+		/* The even ones before the odd ones: neighbours by chance don't stay neighbours. */
+		for (size_t i = 0; i < pages; i++) {
+			size_t from = i < even ? 2 * i : 2 * (i - even) + 1;
+
+			list->list[i].memfd = memfd;
+			list->list[i].offset = from * page;
+			list->list[i].size = page;
+		}
+		ret = ioctl(dev, UDMABUF_CREATE_LIST, list);
+	}
 	ret = ret < 0 ? -errno : ret;
-	if ((int)args.memfd >= 0)
-		close(args.memfd);
-	close(dev);
+	free(list);
+	if (memfd >= 0)
+		close(memfd);
+	if (dev >= 0)
+		close(dev);
 	return ret;
 }

@@ -20,7 +20,7 @@ int dmabuf_heap(size_t size);
 
 /**
  * dmabuf_udmabuf() - make a dma-buf of scattered pages of a memfd
- * @size: bytes, whole pages
+ * @size: bytes, whole pages, at most 1,024 of them
  *
  * Return: a file descriptor, or -errno; -ENOENT where the kernel has no udmabuf.
  */

@@ -21,6 +21,7 @@
 #include "qda.h"
 #include "simdsp.h"
 
+#define BANKS		"/sys/bus/qda-compute-bank/devices"
 #define MAX_BANKS	32
 #define SIZE		65536
 
@@ -376,7 +377,7 @@ TEST_F(banks, domain_of_the_iommu_is_kept)
 	int tried = 0;
 
 	ASSERT_EQ(0, fill(self->fds, self->bank, 1));
-	if (glob("/sys/bus/qda-compute-bank/devices/cdsp-*/iommu_group/type", 0, NULL, &groups))
+	if (glob(BANKS "/cdsp-*/iommu_group/type", 0, NULL, &groups))
 		SKIP(return, "no bank is behind an IOMMU");
 	for (size_t i = 0; i < groups.gl_pathc; i++) {
 		/* DMA-FQ is the kernel's own lazy way of what it does anyway, and may be set. */

@@ -270,7 +270,7 @@ TEST_F(gem, more_than_there_is)
 	EXPECT_EQ(-ENOMEM, qda_ioctl(self->fd, DRM_IOCTL_QDA_MAP, &map));
 	ASSERT_EQ(0, qda_mmap_offset(self->fd, args.handle, &offset));
 	ptr = mmap(NULL, args.size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, offset);
-	EXPECT_EQ(MAP_FAILED, ptr);
+	EXPECT_EQ((void *)MAP_FAILED, ptr);
 	EXPECT_EQ(ENOMEM, errno);
 	EXPECT_EQ(0, qda_gem_close(self->fd, args.handle));
 }

@@ -129,6 +129,12 @@ static int refuse(int method)
 			  method, REFUSED);
 }
 
+/* Has the DSP do again what it is asked. */
+static int obey(void)
+{
+	return simdsp_cmd(NULL, "script {\"replace\":true}");
+}
+
 TEST_F(map, buffer)
 {
 	struct drm_qda_mem_map args = attr(&self->buf, 0);
@@ -362,13 +368,13 @@ TEST_F(map, refused_by_the_dsp)
 	ASSERT_EQ(0, refuse(10));
 	EXPECT_EQ(REFUSED, map(self->fd, &args));
 	EXPECT_EQ(0, args.vaddrout);
-	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
+	ASSERT_EQ(0, obey());
 	ASSERT_EQ(0, map(self->fd, &args));
 
 	/* What the DSP does not unmap stays mapped. */
 	ASSERT_EQ(0, refuse(11));
 	EXPECT_EQ(REFUSED, unmap(self->fd, 6, args.vaddrout, SIZE));
-	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
+	ASSERT_EQ(0, obey());
 	EXPECT_EQ(0, unmap(self->fd, 6, args.vaddrout, SIZE));
 }
 
@@ -485,11 +491,11 @@ TEST_F(map, heap_refused_by_the_dsp)
 
 	ASSERT_EQ(0, refuse(4));
 	EXPECT_EQ(REFUSED, map(self->fd, &args));
-	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
+	ASSERT_EQ(0, obey());
 	ASSERT_EQ(0, map(self->fd, &args));
 	ASSERT_EQ(0, refuse(5));
 	EXPECT_EQ(REFUSED, shrink(self->fd, args.vaddrout, SIZE));
-	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
+	ASSERT_EQ(0, obey());
 	EXPECT_EQ(0, shrink(self->fd, args.vaddrout, SIZE));
 }
 
