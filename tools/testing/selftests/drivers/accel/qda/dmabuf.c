@@ -52,11 +52,14 @@ int dmabuf_udmabuf(size_t size)
 	int ret = -1;
 
 	list = calloc(1, sizeof(*list) + pages * sizeof(list->list[0]));
-	if (list && dev >= 0 && memfd >= 0 && !ftruncate(memfd, size) &&
+	if (list && dev >= 0 && memfd >= 0 && !posix_fallocate(memfd, 0, size) &&
 	    !fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
 		list->flags = UDMABUF_FLAGS_CLOEXEC;
 		list->count = pages;
-		/* The even ones before the odd ones: neighbours by chance don't stay neighbours. */
+		/*
+		 * The even ones before the odd ones, after all were allocated in their order:
+		 * those that are neighbours don't stay it.
+		 */
 		for (size_t i = 0; i < pages; i++) {
 			size_t from = i < even ? 2 * i : 2 * (i - even) + 1;
 
