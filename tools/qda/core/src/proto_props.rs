@@ -85,7 +85,8 @@ proptest! {
         prop_assert_eq!(scalars.out_bufs(), usize::from(out_bufs));
         prop_assert_eq!(scalars.buffers(), usize::from(in_bufs) + usize::from(out_bufs));
         prop_assert_eq!(scalars.handles(), usize::from(handles / 16) + usize::from(handles % 16));
-        prop_assert!(scalars.buffers() + scalars.handles() <= 255 + 255 + 15 + 15);
+        prop_assert_eq!(scalars.args(), scalars.buffers() + scalars.handles());
+        prop_assert!(scalars.args() <= 255 + 255 + 15 + 15);
     }
 
     #[test]
