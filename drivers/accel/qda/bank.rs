@@ -415,7 +415,7 @@ impl Pool {
         while inner.slots.in_use() {
             self.changed.wait(&mut inner);
         }
-        let banks = core::mem::replace(&mut inner.banks, KVec::new());
+        let banks = core::mem::take(&mut inner.banks);
         inner.slots = Slots::new();
         drop(inner);
         drop(banks);

@@ -326,7 +326,7 @@ impl Invoke {
 
         let mut builder = Builder::new(who.lease()?, args)?;
         builder.limit(permit);
-        for mapped in core::mem::replace(&mut call.buffers, KVec::new()) {
+        for mapped in core::mem::take(&mut call.buffers) {
             builder.hold(mapped)?;
         }
         builder.copy_from_user(self.scalars.in_bufs(), |index| self.args[index].ptr)?;

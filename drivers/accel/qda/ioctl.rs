@@ -55,7 +55,7 @@ impl QdaFile {
             uapi::QDA_PARAM_POLL => plain(channel.polls.into())?,
             uapi::QDA_PARAM_MAX_CALLS => plain(MAX_OUTSTANDING.into())?,
             uapi::QDA_PARAM_MAX_INLINE => plain(MAX_INLINE as u64)?,
-            uapi::QDA_PARAM_MAX_BUFFER => plain(uapi::QDA_MAX_BUFFER_SIZE as u64)?,
+            uapi::QDA_PARAM_MAX_BUFFER => plain(u64::from(uapi::QDA_MAX_BUFFER_SIZE))?,
             uapi::QDA_PARAM_MAX_SHELL => plain(MAX_SHELL as u64)?,
             uapi::QDA_PARAM_DSP_ATTRIBUTE => channel
                 .attributes
