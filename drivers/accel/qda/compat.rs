@@ -5,7 +5,7 @@
 //!
 //! - [`node`]: the device nodes, and what one opens by them.
 //! - [`seats`]: the banks that open files wait with.
-//! - [`file`]: open files, and what their ioctls do.
+//! - [`mod@file`]: open files, and what their ioctls do.
 //! - [`args`]: the arguments of the ioctls.
 //!
 //! Everything below is that of the accel front end. What the other driver does is done here too,

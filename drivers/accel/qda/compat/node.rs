@@ -38,8 +38,8 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Makes the nodes of `device`. On a DSP that has unsigned processes: "fastrpc-<DSP>-secure"
-    /// for whoever may have every process, and "fastrpc-<DSP>" for unsigned ones. On another only
+    /// Makes the nodes of `device`. On a DSP that has unsigned processes: `fastrpc-cdsp-secure`
+    /// for whoever may have every process, and `fastrpc-cdsp` for unsigned ones. On another only
     /// one of them: the latter, if the device tree says that anybody may do anything.
     ///
     /// # Errors
