@@ -243,7 +243,7 @@ static void stop(struct session *sessions, int count)
 
 /* ---- attacks ---- */
 
-static bool mapped(const struct range *ranges, int count, __u64 iova)
+static bool mapped(const struct simdsp_range *ranges, int count, __u64 iova)
 {
 	for (int i = 0; i < count; i++) {
 		if (iova >= ranges[i].iova && iova - ranges[i].iova < ranges[i].len)
@@ -258,11 +258,12 @@ static bool overlap(__u64 at, __u64 len, __u64 other, __u64 other_len)
 }
 
 /* Whether any address of an attacker leads to what is behind a range of the victim's addresses. */
-static bool reaches(const struct range *attacker, int attacker_count, const struct range *victim,
-		    int victim_count, const struct range *target)
+static bool reaches(const struct simdsp_range *attacker, int attacker_count,
+		    const struct simdsp_range *victim, int victim_count,
+		    const struct simdsp_range *target)
 {
 	for (int i = 0; i < victim_count; i++) {
-		const struct range *piece = &victim[i];
+		const struct simdsp_range *piece = &victim[i];
 		__u64 from = piece->iova > target->iova ? piece->iova : target->iova;
 		__u64 piece_end = piece->iova + piece->len;
 		__u64 target_end = target->iova + target->len;
@@ -323,8 +324,9 @@ static bool succeeds(struct session *session, __u64 iova)
 	return !ret;
 }
 
-static enum cell attack(struct session *attacker, const struct range *mine, int mine_count,
-			const struct range *victim, int victim_count, const struct range *target)
+static enum cell attack(struct session *attacker, const struct simdsp_range *mine, int mine_count,
+			const struct simdsp_range *victim, int victim_count,
+			const struct simdsp_range *target)
 {
 	__u64 step = target->len / 16 & -(__u64)PAGE;
 	int tried = 0;
@@ -387,7 +389,7 @@ static bool check_faults(struct session *sessions, int count)
 }
 
 /* Has the victim hold its calls; finds out where everything is. */
-static int find_targets(struct session *victim, struct range *targets)
+static int find_targets(struct session *victim, struct simdsp_range *targets)
 {
 	struct dsp_process process;
 	struct held_call held;
@@ -422,10 +424,10 @@ static int find_targets(struct session *victim, struct range *targets)
 /* One round: the session that starts as number @number is the victim. Gives its bank, or -errno. */
 static int play(int number, int count, bool *unchanged, int *problems)
 {
-	static struct range theirs[MAX_RANGES], mine[MAX_RANGES];
+	static struct simdsp_range theirs[MAX_RANGES], mine[MAX_RANGES];
 	struct session sessions[MAX_SESSIONS], *victim = &sessions[number];
 	int ret, started = 0, theirs_count, mine_count;
-	struct range targets[KINDS];
+	struct simdsp_range targets[KINDS];
 
 	ret = simdsp_begin("isolation-matrix");
 	expected_faults = 0;
@@ -436,7 +438,7 @@ static int play(int number, int count, bool *unchanged, int *problems)
 	if (ret)
 		printf("# session %d of %d: error %d\n", started + 1, count, -ret);
 	ret = ret ?: find_targets(victim, targets);
-	theirs_count = ret ?: dsp_mappings(dsp, victim->bank, theirs, MAX_RANGES);
+	theirs_count = ret ?: simdsp_mappings(dsp, victim->bank, theirs, MAX_RANGES);
 	if (theirs_count < 0) {
 		stop(sessions, started);
 		simdsp_end();
@@ -449,9 +451,9 @@ static int play(int number, int count, bool *unchanged, int *problems)
 		enum cell *row = i == number ? own[victim->bank] :
 					       matrix[attacker->bank][victim->bank];
 
-		mine_count = dsp_mappings(dsp, attacker->bank, mine, MAX_RANGES);
+		mine_count = simdsp_mappings(dsp, attacker->bank, mine, MAX_RANGES);
 		for (int kind = 0; kind < KINDS; kind++) {
-			const struct range *target = &targets[kind];
+			const struct simdsp_range *target = &targets[kind];
 			enum cell seen;
 
 			if (mine_count < 0)

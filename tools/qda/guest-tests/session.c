@@ -195,12 +195,12 @@ int dsp_held_call(const char *dsp, struct held_call *held)
 	if (!at || sscanf(at, " at %llx %llx args %d%n", &iova, &len, &args, &used) != 3 ||
 	    args > MAX_ARGS)
 		return -EPROTO;
-	held->call = (struct range) { .iova = iova, .len = len };
+	held->call = (struct simdsp_range) { .iova = iova, .len = len };
 	at += used;
 	for (int i = 0; i < args; i++) {
 		if (sscanf(at, " %llx %llx%n", &iova, &len, &used) != 2)
 			return -EPROTO;
-		held->args[i] = (struct range) { .iova = iova, .len = len };
+		held->args[i] = (struct simdsp_range) { .iova = iova, .len = len };
 		at += used;
 	}
 	return 0;
@@ -216,12 +216,12 @@ static int read_process(const char *line, struct dsp_process *process)
 	if (sscanf(line, "memory %llx %llx maps %d%n", &iova, &len, &process->maps_count,
 		   &used) != 3 || process->maps_count > MAX_MAPS)
 		return -EPROTO;
-	process->memory = (struct range) { .iova = iova, .len = len };
+	process->memory = (struct simdsp_range) { .iova = iova, .len = len };
 	for (int i = 0; i < process->maps_count; i++) {
 		line += used;
 		if (sscanf(line, " %llx %llx%n", &iova, &len, &used) != 2)
 			return -EPROTO;
-		process->maps[i] = (struct range) { .iova = iova, .len = len };
+		process->maps[i] = (struct simdsp_range) { .iova = iova, .len = len };
 	}
 	return 0;
 }
@@ -247,29 +247,6 @@ int dsp_process(const char *dsp, int client, struct dsp_process *process)
 			found = read_process(line + used, process);
 	}
 	return found;
-}
-
-int dsp_mappings(const char *dsp, unsigned int bank, struct range *ranges, int max)
-{
-	char line[SIMDSP_LINE];
-	int ret, lines;
-
-	ret = simdsp_cmd(line, "mappings %s %u", dsp, bank);
-	if (ret)
-		return ret;
-	lines = atoi(line);
-	for (int i = 0; i < lines; i++) {
-		unsigned long long iova, pa, len;
-
-		ret = simdsp_next_line(line);
-		if (ret)
-			return ret;
-		if (sscanf(line, "%llx %llx %llx", &iova, &pa, &len) != 3)
-			return -EPROTO;
-		if (i < max)
-			ranges[i] = (struct range) { iova, pa, len };
-	}
-	return lines <= max ? lines : -ENOBUFS;
 }
 
 int dsp_streams(const char *dsp, unsigned int bank, __u32 *sids, int max)

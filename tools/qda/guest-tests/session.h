@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "qda.h"
+#include "simdsp.h"
 
 /** enum origin - where memory that a call refers to comes from */
 enum origin {
@@ -63,13 +64,6 @@ int session_map(int fd, const struct qda_buf *buf);
 /** session_grow() - grow the heap of the DSP process by @size bytes. Return: as DRM_QDA_MAP. */
 int session_grow(int fd, size_t size);
 
-/** struct range - a range of a bank's addresses, and what is behind it */
-struct range {
-	__u64 iova;
-	__u64 pa;
-	__u64 len;
-};
-
 /** define MAX_ARGS - most arguments of a call that dsp_held_call() tells of */
 #define MAX_ARGS	8
 
@@ -79,8 +73,8 @@ struct range {
  * @args: its arguments
  */
 struct held_call {
-	struct range call;
-	struct range args[MAX_ARGS];
+	struct simdsp_range call;
+	struct simdsp_range args[MAX_ARGS];
 };
 
 /** dsp_held_call() - look at the only call that the DSP holds. Return: 0 or -errno. */
@@ -96,16 +90,13 @@ int dsp_held_call(const char *dsp, struct held_call *held);
  * @maps_count: how many
  */
 struct dsp_process {
-	struct range memory;
-	struct range maps[MAX_MAPS];
+	struct simdsp_range memory;
+	struct simdsp_range maps[MAX_MAPS];
 	int maps_count;
 };
 
 /** dsp_process() - look at a DSP process. Return: 0 or -errno. */
 int dsp_process(const char *dsp, int client, struct dsp_process *process);
-
-/** dsp_mappings() - what a bank maps. Return: number of ranges, or -errno. */
-int dsp_mappings(const char *dsp, unsigned int bank, struct range *ranges, int max);
 
 /** dsp_streams() - stream ids of a bank. Return: how many, or -errno. */
 int dsp_streams(const char *dsp, unsigned int bank, __u32 *sids, int max);

@@ -24,6 +24,14 @@ int simdsp_echo(int fd, __u32 handle, const void *in, void *out, size_t len)
 	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
 }
 
+int simdsp_echo_buf(int fd, __u32 handle, const struct qda_buf *in, size_t from,
+		    const struct qda_buf *out, size_t to, size_t len)
+{
+	struct drm_qda_invoke_arg args[2] = { qda_ref(in, from, len), qda_ref(out, to, len) };
+
+	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
+}
+
 static int one_number(int fd, __u32 handle, int method, __u32 number)
 {
 	struct drm_qda_invoke_arg arg = qda_inline(&number, sizeof(number));

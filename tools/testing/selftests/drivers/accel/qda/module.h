@@ -14,6 +14,8 @@
 
 #include <drm/qda_accel.h>
 
+#include "qda.h"
+
 /** enum simdsp_method - methods of the "simdsp" module */
 enum simdsp_method {
 	/** @SIMDSP_ECHO: in-buffer i is copied to out-buffer i; as many, as long. */
@@ -80,6 +82,10 @@ int simdsp_open(int fd, __u32 *handle);
 
 /** simdsp_echo() - send @len bytes at @in and get them back at @out. */
 int simdsp_echo(int fd, __u32 handle, const void *in, void *out, size_t len);
+
+/** simdsp_echo_buf() - have @len bytes at @from of one buffer echoed to @to of another. */
+int simdsp_echo_buf(int fd, __u32 handle, const struct qda_buf *in, size_t from,
+		    const struct qda_buf *out, size_t to, size_t len);
 
 /** simdsp_status() - have the DSP return @status. */
 int simdsp_status(int fd, __u32 handle, __s32 status);

@@ -23,6 +23,7 @@
 
 #define BANKS		"/sys/bus/qda-compute-bank/devices"
 #define MAX_BANKS	32
+#define MAX_RANGES	8192
 #define SIZE		65536
 
 /* What a process that exec() made of a test is to do, see after_exec(). */
@@ -304,23 +305,13 @@ TEST_F(banks, of_its_own)
 /* Bytes that a bank of cdsp maps, or -errno. */
 static long long mapped_bytes(unsigned int bank)
 {
-	char line[SIMDSP_LINE];
+	static struct simdsp_range ranges[MAX_RANGES];
+	int count = simdsp_mappings("cdsp", bank, ranges, MAX_RANGES);
 	long long bytes = 0;
-	int lines, ret;
 
-	ret = simdsp_cmd(line, "mappings cdsp %u", bank);
-	if (ret)
-		return ret;
-	lines = atoi(line);
-	for (int i = 0; i < lines; i++) {
-		unsigned long long iova, pa, len;
-
-		ret = simdsp_next_line(line);
-		if (ret || sscanf(line, "%llx %llx %llx", &iova, &pa, &len) != 3)
-			return ret ?: -EPROTO;
-		bytes += len;
-	}
-	return bytes;
+	for (int i = 0; i < count; i++)
+		bytes += ranges[i].len;
+	return count < 0 ? count : bytes;
 }
 
 TEST_F(banks, a_buffer_is_mapped_once_in_a_bank)

@@ -19,6 +19,7 @@
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
+#include "sysfs.h"
 
 #define SIZE	200000
 #define GIB	(1024 * 1024 * 1024ULL)
@@ -201,22 +202,6 @@ TEST_F(gem, bad_input)
 	EXPECT_EQ(-ENOENT, sync_buffer(self->fd, buf.handle, QDA_SYNC_READ));
 }
 
-/* KiB of buffers that the kernel says a file has, or -1. */
-static long long kib_of(int fd)
-{
-	char line[256], path[64];
-	long long kib = -1;
-	FILE *info;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	info = fopen(path, "re");
-	while (info && fgets(line, sizeof(line), info))
-		sscanf(line, "qda-buffers: %lld KiB", &kib);
-	if (info)
-		fclose(info);
-	return kib;
-}
-
 TEST_F(gem, no_more_than_a_bank_can_address)
 {
 	struct drm_qda_gem_create args = { .size = QDA_MAX_BUFFER_SIZE };
@@ -237,7 +222,7 @@ TEST_F(gem, no_more_than_a_bank_can_address)
 	}
 	/* 4 GiB, or 16 where addresses have 34 bits. */
 	EXPECT_TRUE(count == 2 || count == 8);
-	EXPECT_EQ(count * 2 * 1024 * 1024LL, kib_of(self->fd));
+	EXPECT_EQ(count * 2 * 1024 * 1024LL, qda_fdinfo(self->fd, "qda-buffers"));
 	args.size = 1;
 	EXPECT_EQ(-ENOSPC, qda_ioctl(self->fd, DRM_IOCTL_QDA_GEM_CREATE, &args));
 
@@ -249,7 +234,7 @@ TEST_F(gem, no_more_than_a_bank_can_address)
 
 	while (count--)
 		EXPECT_EQ(0, qda_gem_close(self->fd, handles[count]));
-	EXPECT_EQ(0, kib_of(self->fd));
+	EXPECT_EQ(0, qda_fdinfo(self->fd, "qda-buffers"));
 	EXPECT_EQ(0, qda_ioctl(self->fd, DRM_IOCTL_QDA_GEM_CREATE, &args));
 }
 
@@ -275,18 +260,6 @@ TEST_F(gem, more_than_there_is)
 	EXPECT_EQ(0, qda_gem_close(self->fd, args.handle));
 }
 
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 /* In a control group with 16 MiB: small buffers are had, a large one is not. */
 static int small_client(struct child *parent, void *arg)
 {
@@ -310,14 +283,14 @@ TEST_F(gem, memory_counts_as_the_clients)
 		SKIP(return, "needs root");
 	mkdir(CGROUPS, 0755);
 	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
-	ret = write_text(CGROUPS "/cgroup.subtree_control", "+memory");
+	ret = sysfs_write(CGROUPS "/cgroup.subtree_control", "+memory");
 	if (!ret) {
 		mkdir(CGROUPS "/small", 0755);
-		ASSERT_EQ(0, write_text(CGROUPS "/small/memory.max", "16777216"));
+		ASSERT_EQ(0, sysfs_write(CGROUPS "/small/memory.max", "16777216"));
 		snprintf(pid, sizeof(pid), "%d", getpid());
-		ASSERT_EQ(0, write_text(CGROUPS "/small/cgroup.procs", pid));
+		ASSERT_EQ(0, sysfs_write(CGROUPS "/small/cgroup.procs", pid));
 		ASSERT_EQ(0, child_start(&child, small_client, NULL));
-		ASSERT_EQ(0, write_text(CGROUPS "/cgroup.procs", pid));
+		ASSERT_EQ(0, sysfs_write(CGROUPS "/cgroup.procs", pid));
 		EXPECT_EQ(QDA_BUFFER_CACHED, child_hear(&child, 20000));
 		EXPECT_EQ(-ENOMEM, child_hear(&child, 20000));
 		/* It was told, and not killed. */

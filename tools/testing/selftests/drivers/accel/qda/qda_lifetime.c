@@ -327,23 +327,14 @@ static int closer(struct child *parent, void *arg)
 /* Waits until nothing is mapped in a bank: one of two that are given up at once is the last. */
 static bool nothing_mapped(int bank)
 {
-	char line[SIMDSP_LINE];
+	int ret = -ENOBUFS;
 
-	for (int i = 0; i < 250; i++) {
-		int count;
-
-		if (simdsp_cmd(line, "mappings cdsp %d", bank))
-			return false;
-		count = atoi(line);
-		if (!count)
-			return true;
-		while (count--) {
-			if (simdsp_next_line(line))
-				return false;
-		}
-		usleep(20000);
+	for (int i = 0; i < 250 && ret == -ENOBUFS; i++) {
+		ret = simdsp_mappings("cdsp", bank, NULL, 0);
+		if (ret == -ENOBUFS)
+			usleep(20000);
 	}
-	return false;
+	return !ret;
 }
 
 TEST_F_TIMEOUT(lifetime, process_that_never_ends, 90)

@@ -35,15 +35,6 @@ FIXTURE_TEARDOWN(memory)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-/* Echoes @len bytes at @from of one buffer to @to of another. */
-static int echo(int fd, __u32 handle, const struct qda_buf *in, size_t from,
-		const struct qda_buf *out, size_t to, size_t len)
-{
-	struct drm_qda_invoke_arg args[2] = { qda_ref(in, from, len), qda_ref(out, to, len) };
-
-	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
-}
-
 TEST_F(memory, echo_sizes)
 {
 	static const size_t sizes[] = { 0, 1, 4, 63, 4095, 4096, 4097, 65536, 100001, 1 << 20 };
@@ -54,7 +45,7 @@ TEST_F(memory, echo_sizes)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		memset(out.map, 0xaa, out.size);
 		qda_fill(in.map, sizes[i], i);
-		ASSERT_EQ(0, echo(self->fd, self->handle, &in, 0, &out, 0, sizes[i]));
+		ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 0, &out, 0, sizes[i]));
 		EXPECT_TRUE(qda_filled(out.map, sizes[i], i));
 		EXPECT_TRUE(qda_all(out.map + sizes[i], out.size - sizes[i], 0xaa));
 	}
@@ -81,7 +72,7 @@ TEST_F(memory, anywhere_in_a_buffer)
 		memset(in.map, 0x11, in.size);
 		memset(out.map, 0xaa, out.size);
 		qda_fill(in.map + from, len, i);
-		ASSERT_EQ(0, echo(self->fd, self->handle, &in, from, &out, to, len));
+		ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, from, &out, to, len));
 		EXPECT_TRUE(qda_filled(out.map + to, len, i));
 		EXPECT_TRUE(qda_all(out.map, to, 0xaa));
 		EXPECT_TRUE(qda_all(out.map + to + len, out.size - to - len, 0xaa));
@@ -200,13 +191,13 @@ TEST_F(memory, moved_mapping)
 	ASSERT_EQ(0, qda_buf_new(self->fd, 65536, &in));
 	ASSERT_EQ(0, qda_buf_new(self->fd, 65536, &out));
 	qda_fill(in.map, in.size, 1);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 0, &out, 0, 65536));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 0, &out, 0, 65536));
 	moved = mmap(NULL, in.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, moved);
 	ASSERT_EQ(moved, mremap(in.map, in.size, in.size, MREMAP_MAYMOVE | MREMAP_FIXED, moved));
 	in.map = moved;
 	qda_fill(in.map, in.size, 2);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 100, &out, 200, 1000));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 100, &out, 200, 1000));
 	EXPECT_EQ(0, memcmp(in.map + 100, out.map + 200, 1000));
 	qda_buf_free(&in);
 	qda_buf_free(&out);
@@ -347,7 +338,7 @@ TEST_F(memory, nothing_mapped_after_close)
 	struct qda_buf buf;
 
 	ASSERT_EQ(0, qda_buf_new(self->fd, 1 << 20, &buf));
-	ASSERT_EQ(0, echo(self->fd, self->handle, &buf, 0, &buf, 1 << 19, 1 << 19));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &buf, 0, &buf, 1 << 19, 1 << 19));
 	EXPECT_LT(0, simdsp_stat("cdsp", "mappings"));
 	qda_buf_free(&buf);
 	close(self->fd);

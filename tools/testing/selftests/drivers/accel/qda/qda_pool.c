@@ -79,14 +79,6 @@ FIXTURE_TEARDOWN(pool)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-static int echo(int fd, __u32 handle, const struct qda_buf *in, const struct qda_buf *out,
-		size_t len)
-{
-	struct drm_qda_invoke_arg args[2] = { qda_ref(in, 0, len), qda_ref(out, 0, len) };
-
-	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
-}
-
 TEST_F(pool, contiguous_by_default)
 {
 	struct drm_qda_buffer_create args = { .size = self->size };
@@ -101,7 +93,7 @@ TEST_F(pool, contiguous_by_default)
 		ASSERT_EQ(0, qda_buf_new(self->fd, self->size, &out));
 		EXPECT_TRUE(qda_all(in.map, self->size, 0));
 		qda_fill(in.map, self->size, i);
-		ASSERT_EQ(0, echo(self->fd, self->handle, &in, &out, self->size));
+		ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 0, &out, 0, self->size));
 		EXPECT_TRUE(qda_filled(out.map, self->size, i));
 		qda_buf_free(&in);
 		qda_buf_free(&out);
@@ -145,7 +137,8 @@ TEST_F(pool, scattered_pages_are_refused)
 		ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &in.handle));
 		in.map = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
 		ASSERT_NE(MAP_FAILED, (void *)in.map);
-		EXPECT_EQ(-EOPNOTSUPP, echo(self->fd, self->handle, &in, &out, self->size));
+		EXPECT_EQ(-EOPNOTSUPP, simdsp_echo_buf(self->fd, self->handle, &in, 0, &out, 0,
+						       self->size));
 		map.handle = in.handle;
 		EXPECT_EQ(-EOPNOTSUPP, qda_ioctl(self->fd, DRM_IOCTL_QDA_MAP, &map));
 		munmap(in.map, self->size);
@@ -174,7 +167,7 @@ TEST_F(pool, export)
 	ASSERT_NE(MAP_FAILED, (void *)view.map);
 	qda_fill(buf.map, self->size, 11);
 	EXPECT_TRUE(qda_filled(view.map, self->size, 11));
-	EXPECT_EQ(0, echo(self->fd, self->handle, &view, &buf, self->size));
+	EXPECT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &view, 0, &buf, 0, self->size));
 	munmap(view.map, self->size);
 	close(dmabuf);
 	qda_buf_free(&buf);

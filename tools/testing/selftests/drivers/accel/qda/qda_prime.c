@@ -17,10 +17,8 @@
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
-#include "sysfs.h"
 
 #define SIZE		300000
-#define RPMSG_DRIVER	"/sys/bus/rpmsg/drivers/qda"
 
 FIXTURE(prime)
 {
@@ -51,14 +49,6 @@ FIXTURE_TEARDOWN(prime)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-static int echo(int fd, __u32 handle, const struct qda_buf *in, size_t from,
-		const struct qda_buf *out, size_t to, size_t len)
-{
-	struct drm_qda_invoke_arg args[2] = { qda_ref(in, from, len), qda_ref(out, to, len) };
-
-	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args);
-}
-
 TEST_F(prime, heap_buffer)
 {
 	struct qda_buf in = { .size = SIZE }, out;
@@ -75,16 +65,16 @@ TEST_F(prime, heap_buffer)
 
 	/* Mapped by its exporter, used in place, anywhere in it. */
 	qda_fill(in.map, SIZE, 3);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 5001, &out, 70, 200000));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 5001, &out, 70, 200000));
 	EXPECT_EQ(0, memcmp(in.map + 5001, out.map + 70, 200000));
 	qda_fill(out.map, SIZE, 4);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &out, 0, &in, 4097, 100000));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &out, 0, &in, 4097, 100000));
 	EXPECT_EQ(0, memcmp(in.map + 4097, out.map, 100000));
 	EXPECT_EQ(-EINVAL, qda_mmap_offset(self->fd, in.handle, &offset));
 
 	/* The descriptor may go: the handle holds the buffer. */
 	close(dmabuf);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 4097, &out, 100001, 100000));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 4097, &out, 100001, 100000));
 	EXPECT_EQ(0, memcmp(in.map + 4097, out.map + 100001, 100000));
 	munmap(in.map, SIZE);
 	EXPECT_EQ(0, qda_gem_close(self->fd, in.handle));
@@ -121,14 +111,14 @@ TEST_F(prime, from_another_file)
 	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &out));
 
 	qda_fill(buf.map, SIZE, 9);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &view, 0, &out, 0, SIZE));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &view, 0, &out, 0, SIZE));
 	EXPECT_TRUE(qda_filled(out.map, SIZE, 9));
 
 	/* The file that allocated it may go, its mapping stays. */
 	close(self->other);
 	self->other = -1;
 	qda_fill(buf.map, SIZE, 10);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &view, 1, &out, 1, SIZE - 1));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &view, 1, &out, 1, SIZE - 1));
 	EXPECT_EQ(0, memcmp(buf.map + 1, out.map + 1, SIZE - 1));
 	munmap(buf.map, buf.size);
 	EXPECT_EQ(0, qda_gem_close(self->fd, view.handle));
@@ -149,7 +139,7 @@ TEST_F(prime, scattered_pages)
 	ASSERT_NE(MAP_FAILED, (void *)in.map);
 	ASSERT_EQ(0, qda_buf_new(self->fd, size, &out));
 	qda_fill(in.map, size, 3);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 0, &out, 0, size));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 0, &out, 0, size));
 	EXPECT_TRUE(qda_filled(out.map, size, 3));
 	munmap(in.map, size);
 	EXPECT_EQ(0, qda_gem_close(self->fd, in.handle));
@@ -220,9 +210,9 @@ TEST_F(prime, round_trip_by_another_dsp)
 	ASSERT_EQ(0, dmabuf_import(self->fd, out, &view.handle));
 	close(out);
 	qda_fill(view.map, SIZE, 21);
-	ASSERT_EQ(0, echo(self->fd, self->handle, &view, 0, &buf, 0, SIZE));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &view, 0, &buf, 0, SIZE));
 	EXPECT_TRUE(qda_filled(buf.map, SIZE, 21));
-	ASSERT_EQ(0, echo(self->fd, self->handle, &buf, 0, &view, 4, SIZE - 4));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &buf, 0, &view, 4, SIZE - 4));
 	EXPECT_EQ(0, memcmp(view.map + 4, buf.map, SIZE - 4));
 	munmap(view.map, view.size);
 	EXPECT_EQ(0, qda_gem_close(self->fd, view.handle));
@@ -268,7 +258,7 @@ TEST_F(prime, exporter_has_died)
 	ASSERT_NE(MAP_FAILED, (void *)in.map);
 	close(dmabuf);
 	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &out));
-	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 0, &out, 0, SIZE));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 0, &out, 0, SIZE));
 	EXPECT_TRUE(qda_filled(out.map, SIZE, 30));
 	munmap(in.map, SIZE);
 	EXPECT_EQ(0, qda_gem_close(self->fd, in.handle));
@@ -304,30 +294,22 @@ TEST_F(prime, closed_while_the_dsp_uses_it)
 TEST_F_TIMEOUT(prime, held_across_a_restart, 60)
 {
 	struct qda_buf buf, in = { .size = SIZE }, out;
-	char device[128];
 	int dmabuf;
 
 	if (getuid())
 		SKIP(return, "needs root");
-	ASSERT_TRUE(qda_rpmsg_device("cdsp", device, sizeof(device)));
 	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &buf));
 	qda_fill(buf.map, SIZE, 50);
 	dmabuf = dmabuf_export(self->fd, buf.handle);
 	ASSERT_LE(0, dmabuf);
 
 	/* The device that it is from goes; the buffer stays, for the one that comes. */
-	ASSERT_EQ(0, sysfs_write(RPMSG_DRIVER "/unbind", device));
+	ASSERT_EQ(0, qda_rebind("cdsp"));
 	EXPECT_EQ(-ENODEV, qda_gem_close(self->fd, buf.handle));
 	close(self->fd);
 	close(self->other);
 	self->other = -1;
-	self->fd = -ENODEV;
-	for (int i = 0; i < 1000 && self->fd == -ENODEV; i++) {
-		usleep(10000);
-		/* The DSP offers the channel anew in its own time; who binds doesn't matter. */
-		sysfs_write(RPMSG_DRIVER "/bind", device);
-		self->fd = qda_open_process("cdsp");
-	}
+	self->fd = qda_open_process("cdsp");
 	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
 
@@ -336,7 +318,7 @@ TEST_F_TIMEOUT(prime, held_across_a_restart, 60)
 	ASSERT_NE(MAP_FAILED, (void *)in.map);
 	EXPECT_TRUE(qda_filled(in.map, SIZE, 50));
 	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &out));
-	ASSERT_EQ(0, echo(self->fd, self->handle, &in, 0, &out, 0, SIZE));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &in, 0, &out, 0, SIZE));
 	EXPECT_TRUE(qda_filled(out.map, SIZE, 50));
 	munmap(buf.map, buf.size);
 	munmap(in.map, SIZE);

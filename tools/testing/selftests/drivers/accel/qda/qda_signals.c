@@ -22,6 +22,7 @@
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
+#include "sysfs.h"
 
 #define STORM_CALLS	10000
 #define PARKED_THREADS	64
@@ -62,17 +63,6 @@ FIXTURE_TEARDOWN(signals)
 		close(self->fd);
 	}
 	EXPECT_EQ(0, qda_test_end());
-}
-
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
 }
 
 static bool has_line(const char *path, const char *line)
@@ -240,27 +230,38 @@ TEST_F_TIMEOUT(signals, stopped, 60)
 	disturb(_metadata, &(struct way) { stop, cont });
 }
 
-/* A control group of the unified hierarchy, which freezes by a state of its own. */
-static int freeze2(pid_t pid)
+/*
+ * Freezes a process in a control group: writes @state to its file @control, until its file @shown
+ * has the line @frozen.
+ */
+static int freeze(pid_t pid, const char *control, const char *state, const char *shown,
+		  const char *frozen)
 {
 	char text[16];
 	int ret;
 
 	snprintf(text, sizeof(text), "%d", pid);
 	mkdir(CGROUPS "/frozen", 0755);
-	ret = write_text(CGROUPS "/frozen/cgroup.procs", text);
-	ret = ret ?: write_text(CGROUPS "/frozen/cgroup.freeze", "1");
+	ret = sysfs_write(CGROUPS "/frozen/cgroup.procs", text);
+	ret = ret ?: sysfs_write(control, state);
 	for (int i = 0; !ret && i < 500; i++) {
-		if (has_line(CGROUPS "/frozen/cgroup.events", "\nfrozen 1\n"))
+		if (has_line(shown, frozen))
 			return 0;
 		usleep(10000);
 	}
 	return ret ?: -ETIMEDOUT;
 }
 
+/* By the unified hierarchy, whose freezer has a state of its own. */
+static int freeze2(pid_t pid)
+{
+	return freeze(pid, CGROUPS "/frozen/cgroup.freeze", "1",
+		      CGROUPS "/frozen/cgroup.events", "\nfrozen 1\n");
+}
+
 static int thaw2(pid_t pid)
 {
-	return write_text(CGROUPS "/frozen/cgroup.freeze", "0");
+	return sysfs_write(CGROUPS "/frozen/cgroup.freeze", "0");
 }
 
 TEST_F_TIMEOUT(signals, frozen_by_a_control_group, 60)
@@ -272,27 +273,16 @@ TEST_F_TIMEOUT(signals, frozen_by_a_control_group, 60)
 	EXPECT_EQ(0, umount(CGROUPS));
 }
 
-/* A control group of the freezer's own hierarchy, which freezes as suspend does. */
+/* By the freezer's own hierarchy, which freezes as suspend does. */
 static int freeze1(pid_t pid)
 {
-	char text[16];
-	int ret;
-
-	snprintf(text, sizeof(text), "%d", pid);
-	mkdir(CGROUPS "/frozen", 0755);
-	ret = write_text(CGROUPS "/frozen/cgroup.procs", text);
-	ret = ret ?: write_text(CGROUPS "/frozen/freezer.state", "FROZEN");
-	for (int i = 0; !ret && i < 500; i++) {
-		if (has_line(CGROUPS "/frozen/freezer.state", "\nFROZEN\n"))
-			return 0;
-		usleep(10000);
-	}
-	return ret ?: -ETIMEDOUT;
+	return freeze(pid, CGROUPS "/frozen/freezer.state", "FROZEN",
+		      CGROUPS "/frozen/freezer.state", "\nFROZEN\n");
 }
 
 static int thaw1(pid_t pid)
 {
-	return write_text(CGROUPS "/frozen/freezer.state", "THAWED");
+	return sysfs_write(CGROUPS "/frozen/freezer.state", "THAWED");
 }
 
 TEST_F_TIMEOUT(signals, frozen_by_the_freezer, 60)
@@ -355,21 +345,21 @@ TEST_F_TIMEOUT(signals, suspended, 90)
 	struct child child;
 	long long number, invokes;
 
-	if (write_text("/sys/power/pm_test", "freezer"))
+	if (sysfs_write("/sys/power/pm_test", "freezer"))
 		SKIP(return, "this kernel can't test suspending");
-	ASSERT_EQ(0, write_text("/sys/module/suspend/parameters/pm_test_delay", "1"));
+	ASSERT_EQ(0, sysfs_write("/sys/module/suspend/parameters/pm_test_delay", "1"));
 	number = start_client(&child);
 	ASSERT_LT(0, number);
 	invokes = simdsp_stat("cdsp", "invokes");
 	for (int i = 0; i < 2; i++) {
-		ASSERT_EQ(0, write_text("/sys/power/state", "freeze"));
+		ASSERT_EQ(0, sysfs_write("/sys/power/state", "freeze"));
 		EXPECT_EQ(2, simdsp_stat("cdsp", "parked"));
 		EXPECT_EQ(invokes + i, simdsp_stat("cdsp", "invokes"));
 		EXPECT_TRUE(reverse_call(number));
 		EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 2, 5000));
 		EXPECT_EQ(invokes + i + 1, simdsp_stat("cdsp", "invokes"));
 	}
-	EXPECT_EQ(0, write_text("/sys/power/pm_test", "none"));
+	EXPECT_EQ(0, sysfs_write("/sys/power/pm_test", "none"));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 12"));
 	EXPECT_EQ(12, child_hear(&child, 5000));
 	EXPECT_EQ(0, child_wait(&child, 5000));

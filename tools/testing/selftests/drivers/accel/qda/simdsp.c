@@ -235,6 +235,29 @@ int simdsp_end(void)
 	return ret ?: problems;
 }
 
+int simdsp_mappings(const char *dsp, unsigned int bank, struct simdsp_range *ranges, int max)
+{
+	char line[SIMDSP_LINE];
+	int ret, lines;
+
+	ret = simdsp_cmd(line, "mappings %s %u", dsp, bank);
+	if (ret)
+		return ret;
+	lines = atoi(line);
+	for (int i = 0; i < lines; i++) {
+		unsigned long long iova, pa, len;
+
+		ret = simdsp_next_line(line);
+		if (ret)
+			return ret;
+		if (sscanf(line, "%llx %llx %llx", &iova, &pa, &len) != 3)
+			return -EPROTO;
+		if (i < max)
+			ranges[i] = (struct simdsp_range) { iova, pa, len };
+	}
+	return lines <= max ? lines : -ENOBUFS;
+}
+
 long long simdsp_stat(const char *dsp, const char *key)
 {
 	char reply[SIMDSP_LINE];

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <linux/types.h>
+
 /** define SIMDSP_LINE - longest line that the port carries, with its NUL. */
 #define SIMDSP_LINE	4096
 
@@ -52,6 +54,24 @@ int simdsp_cmd(char *reply, const char *fmt, ...);
  * Return: 0 or -errno.
  */
 int simdsp_next_line(char *line);
+
+/** struct simdsp_range - a range of a bank's addresses, and what is behind it */
+struct simdsp_range {
+	__u64 iova;
+	__u64 pa;
+	__u64 len;
+};
+
+/**
+ * simdsp_mappings() - ask what a bank maps
+ * @dsp: name of the DSP
+ * @bank: number of the bank
+ * @ranges: gets a range for each piece of memory that is contiguous
+ * @max: how many fit there
+ *
+ * Return: number of ranges, -ENOBUFS if there are more, or another -errno.
+ */
+int simdsp_mappings(const char *dsp, unsigned int bank, struct simdsp_range *ranges, int max);
 
 /**
  * simdsp_stat() - read one counter
