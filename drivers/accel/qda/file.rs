@@ -29,8 +29,7 @@ use crate::{
         Names, //
     },
     proto::status_to_value,
-    session::Session,
-    slots::Want, //
+    session::Session, //
 };
 use kernel::{
     drm::{
@@ -290,9 +289,7 @@ impl QdaFile {
         _args: &mut (),
         file: &DrmFile,
     ) -> Result<i32> {
-        let session = Self::session(file);
-
-        status_to_value(session.started(session.start(&Kind::Root, Want::Process)?)?)
+        Self::session(file).make(&Kind::Root)
     }
 
     /// `DRM_QDA_INIT_CREATE`.
@@ -301,7 +298,6 @@ impl QdaFile {
         args: &mut uapi::drm_qda_init_create,
         file: &DrmFile,
     ) -> Result<i32> {
-        let session = Self::session(file);
         let len = args.filelen as usize;
         if args.siglen > args.filelen {
             return Err(EINVAL);
@@ -310,9 +306,8 @@ impl QdaFile {
             0 | u32::MAX => Shell::copy(args.file, len)?,
             handle => Shell::in_buffer(|| lookup(file, handle), 0, len)?,
         };
-        let kind = Kind::user(shell, args.attrs, args.siglen)?;
 
-        status_to_value(session.started(session.start(&kind, Want::Process)?)?)
+        Self::session(file).make(&Kind::user(shell, args.attrs, args.siglen)?)
     }
 
     /// `DRM_QDA_MAP`.

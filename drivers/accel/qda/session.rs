@@ -27,6 +27,7 @@ use crate::{
     payload::Payload,
     process::Process,
     proto::{
+        status_to_value,
         ProtectionDomain,
         LAST_STATIC_HANDLE, //
     },
@@ -293,6 +294,15 @@ impl Session {
                 Err(EPIPE)
             }
         }
+    }
+
+    /// Has the DSP make a process, and returns what it says, in the form of an ioctl's value.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::start`], of [`Session::started`], and of [`status_to_value`].
+    pub(crate) fn make(&self, kind: &Kind) -> Result<i32> {
+        status_to_value(self.started(self.start(kind, Want::Process)?)?)
     }
 
     fn settle(&self, process: Option<Arc<Process>>) {

@@ -116,8 +116,8 @@ impl MiscDevice for CompatFile {
         let value = match cmd {
             args::INVOKE => this.invoke(arg),
             args::ALLOC_DMA_BUFF => this.alloc_dma_buff(arg),
-            args::INIT_ATTACH => this.start(&Kind::Root),
-            args::INIT_ATTACH_SNS => this.start(&Kind::Sensors),
+            args::INIT_ATTACH => this.session.make(&Kind::Root),
+            args::INIT_ATTACH_SNS => this.session.make(&Kind::Sensors),
             args::INIT_CREATE => this.init_create(arg),
             args::INIT_CREATE_STATIC => this.init_create_static(arg),
             args::MMAP => this.mmap(arg),
@@ -153,13 +153,6 @@ impl Names for CompatFile {
 }
 
 impl CompatFile {
-    fn start(&self, kind: &Kind) -> Result<i32> {
-        status_to_value(
-            self.session
-                .started(self.session.start(kind, Want::Process)?)?,
-        )
-    }
-
     fn allocate(&self, size: u64) -> Result<ARef<Buffer>> {
         Ok(backend::allocate_for(&self.account, &self.device, size, 0)?.0)
     }
@@ -202,7 +195,8 @@ impl CompatFile {
                 Shell::in_buffer(|| Ok(part.buffer), part.offset, len)?
             }
         };
-        self.start(&Kind::user(shell, args.attrs, args.siglen)?)
+        self.session
+            .make(&Kind::user(shell, args.attrs, args.siglen)?)
     }
 
     /// The `len` bytes of the dma-buf `fd` that the program has mapped at `address`; those at the
@@ -234,7 +228,7 @@ impl CompatFile {
             .reader()
             .read_all(&mut name, GFP_KERNEL)?;
 
-        match self.start(&Kind::Static { name }) {
+        match self.session.make(&Kind::Static { name }) {
             // By this one a daemon knows that it need not try again.
             Err(EOPNOTSUPP) => Err(ENOMEM),
             other => other,
