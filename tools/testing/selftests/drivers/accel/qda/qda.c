@@ -15,6 +15,7 @@
 
 #include "qda.h"
 #include "simdsp.h"
+#include "sysfs.h"
 
 #define RPMSG_DEVICES	"/sys/bus/rpmsg/devices"
 #define RPMSG_DRIVER	"/sys/bus/rpmsg/drivers/qda"
@@ -324,8 +325,7 @@ long long qda_now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* Path of the rpmsg device whose device-tree node is labelled @dsp. */
-static bool find_rpmsg(const char *dsp, char *name, size_t size)
+bool qda_rpmsg_device(const char *dsp, char *name, size_t size)
 {
 	char path[512], label[32];
 	struct dirent *entry;
@@ -354,23 +354,14 @@ static bool find_rpmsg(const char *dsp, char *name, size_t size)
 	return found;
 }
 
-bool qda_rpmsg_device(const char *dsp, char *name, size_t size)
-{
-	return find_rpmsg(dsp, name, size);
-}
-
 int qda_rebind(const char *dsp)
 {
 	char name[256];
 	int fd, ret;
 
-	if (!find_rpmsg(dsp, name, sizeof(name)))
+	if (!qda_rpmsg_device(dsp, name, sizeof(name)))
 		return -ENODEV;
-	fd = open(RPMSG_DRIVER "/unbind", O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, name, strlen(name)) < 0 ? -errno : 0;
-	close(fd);
+	ret = sysfs_write(RPMSG_DRIVER "/unbind", name);
 	/* The channel closed with the driver; the DSP offers it anew, and the driver takes it. */
 	for (int i = 0; !ret && i < 1000; i++) {
 		fd = qda_open(dsp);
@@ -387,7 +378,7 @@ bool qda_of_bool(const char *dsp, const char *property)
 {
 	char name[256], path[600];
 
-	if (!find_rpmsg(dsp, name, sizeof(name)))
+	if (!qda_rpmsg_device(dsp, name, sizeof(name)))
 		return false;
 	snprintf(path, sizeof(path), RPMSG_DEVICES "/%s/of_node/%s", name, property);
 	return !access(path, F_OK);
@@ -400,7 +391,7 @@ int qda_banks(const char *dsp)
 	int banks = 0;
 	DIR *dir;
 
-	if (!find_rpmsg(dsp, name, sizeof(name)))
+	if (!qda_rpmsg_device(dsp, name, sizeof(name)))
 		return 0;
 	snprintf(path, sizeof(path), RPMSG_DEVICES "/%s/of_node", name);
 	dir = opendir(path);
@@ -433,7 +424,7 @@ int qda_stream_id(const char *dsp, unsigned int bank)
 	int id = -1;
 	FILE *file;
 
-	if (!find_rpmsg(dsp, name, sizeof(name)))
+	if (!qda_rpmsg_device(dsp, name, sizeof(name)))
 		return -1;
 	snprintf(path, sizeof(path), RPMSG_DEVICES "/%s/of_node/compute-cb@%x/iommus", name, bank);
 	file = fopen(path, "re");
