@@ -322,12 +322,13 @@ static int trace(pid_t pid)
 	return count == 2 ? 0 : -ESRCH;
 }
 
+/* The first thread may have its answer by then and end the process, so it goes last. */
 static int untrace(pid_t pid)
 {
 	pid_t tids[2];
 	int count = threads_of(pid, tids);
 
-	for (int i = 0; i < count; i++) {
+	for (int i = count - 1; i >= 0; i--) {
 		if (ptrace(PTRACE_DETACH, tids[i], NULL, NULL))
 			return -errno;
 	}
