@@ -102,6 +102,8 @@ pub struct Edge {
     pub spi: u32,
     /// FastRPC nodes on the edge; normally one.
     pub dsps: Vec<DspNode>,
+    /// Channels of `sim,floor` nodes, which only answer.
+    pub floors: Vec<String>,
 }
 
 /// PCI functions of QEMU's `edu`, a device that does DMA, by their requester ids.
@@ -390,6 +392,11 @@ fn read_edge<'b, 'a>(
         mailbox: region(&target(tree, node, "mboxes")?)?,
         spi,
         dsps: node.children().filter_map(|n| read_dsp(tree, &n)).collect(),
+        floors: node
+            .children()
+            .filter(|n| is_compatible(n, "sim,floor"))
+            .filter_map(|n| text(&n, "qcom,glink-channels"))
+            .collect(),
     })
 }
 

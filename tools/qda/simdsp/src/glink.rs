@@ -27,6 +27,7 @@ use self::restart::Order;
 pub use self::restart::Restarter;
 use self::server::Server;
 use crate::fifo::Pipes;
+use crate::pace::Pace;
 use crate::port::Channel;
 use crate::power::Power;
 
@@ -111,7 +112,8 @@ impl Link {
             write: Mutex::new(()),
             doorbell,
             stop: AtomicBool::new(false),
-            hot: AtomicBool::new(false),
+            pace: Arc::default(),
+            owed: AtomicBool::new(false),
         });
         let (orders, inbox) = mpsc::channel();
         let mut server = Server::new(Arc::clone(&outbox), inbox, services, intents, power);
@@ -133,9 +135,9 @@ impl Link {
         }
     }
 
-    /// Makes the thread spin instead of sleep, for measurements; takes a whole CPU.
-    pub fn set_hot(&self, hot: bool) {
-        self.outbox.hot.store(hot, Ordering::Relaxed);
+    /// How it is served.
+    pub fn pace(&self) -> Arc<Pace> {
+        Arc::clone(&self.outbox.pace)
     }
 }
 

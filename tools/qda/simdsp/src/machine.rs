@@ -24,6 +24,7 @@ use crate::board::Place;
 use crate::console::Console;
 use crate::console::Tee;
 use crate::edu::Edu;
+use crate::floor::Floor;
 use crate::glink::Doorbell;
 use crate::glink::Endpoint;
 use crate::glink::Link;
@@ -31,6 +32,7 @@ use crate::glink::Restarter;
 use crate::glink::Service;
 use crate::glink::Wires;
 use crate::message_ram;
+use crate::pace::Pace;
 use crate::power::Power;
 use crate::qemu::dial;
 use crate::qemu::Boot;
@@ -397,6 +399,10 @@ impl Machine {
                 });
                 seats.push((label.to_owned(), node.clone(), memory));
             }
+            services.extend(edge.floors.iter().map(|channel| Service {
+                name: channel.clone(),
+                endpoint: Arc::new(Floor::default()),
+            }));
             let line = GicLine {
                 qtest: Arc::clone(&qtest),
                 gic: gic.clone(),
@@ -470,9 +476,13 @@ impl Machine {
         self.control.take()
     }
 
-    /// Makes all links spin instead of sleep, for measurements; one whole CPU each.
-    pub fn set_hot(&self, hot: bool) {
-        self.links.iter().for_each(|link| link.set_hot(hot));
+    /// How each of its links is served, by the label of the edge.
+    pub fn paces(&self) -> Vec<(String, Arc<Pace>)> {
+        let edges = self.board.edges.iter();
+        edges
+            .zip(&self.links)
+            .map(|(edge, link)| (edge.label.clone(), link.pace()))
+            .collect()
     }
 
     /// Waits up to `timeout` for the guest to power off or reboot. `None`: it still runs, or was

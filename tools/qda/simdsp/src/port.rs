@@ -5,6 +5,7 @@
 //! The machine side ([`crate::smmu`], [`crate::glink`]) implements them for a real guest; unit
 //! tests implement them in a few lines.
 
+use crate::pace::Pace;
 use thiserror::Error;
 
 /// Number of a context bank: its `reg` in the device tree, which the guest puts into the upper
@@ -65,4 +66,19 @@ pub trait Memory: Send + Sync {
 pub trait Channel: Send + Sync {
     /// Sends one message to the guest; blocks while the FIFO is full.
     fn send(&self, payload: &[u8]) -> anyhow::Result<()>;
+
+    /// As [`Channel::send`], from the link's own thread: while it spins, it raises one interrupt
+    /// for all that it answers in a row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::send`].
+    fn post(&self, payload: &[u8]) -> anyhow::Result<()> {
+        self.send(payload)
+    }
+
+    /// How the link is served, if it can be measured.
+    fn pace(&self) -> Option<&Pace> {
+        None
+    }
 }

@@ -75,7 +75,9 @@ impl Sim {
             dsps.push(Arc::clone(&dsp));
             Ok(dsp as Arc<dyn Endpoint>)
         })?;
-        let mut server = Server::new(dsps.clone()).with_edus(machine.edus());
+        let mut server = Server::new(dsps.clone())
+            .with_edus(machine.edus())
+            .with_paces(machine.paces());
         for dsp in machine.dsps() {
             server = server.with_restarter(&dsp.label, dsp.restarter.clone());
         }

@@ -27,6 +27,32 @@ fn scripted(guest: &mut Guest, caller: Caller, module: u32, actions: &str) -> Se
     guest.send(caller, module, 2, &[Arg::In(vec![7; 8]), Arg::Out(8)])
 }
 
+/// On a link that is measured, the call that does nothing is answered without a look at its tables,
+/// and every other as always.
+#[test]
+fn measured() {
+    let (mut guest, caller, module) = opened();
+    let noop = |guest: &mut Guest| {
+        let mut raw = guest.encode(caller, module, 16, &[Arg::In(vec![7; 8])]);
+        let ctx = raw.sent.ctx;
+        // A length that no page entry covers.
+        raw.meta[8..16].copy_from_slice(&(1u64 << 20).to_le_bytes());
+        guest.send_raw(raw);
+        let answer = guest.raw_answer().expect("an answer");
+        assert_eq!(answer[..8], ctx.to_le_bytes());
+        i32::from_le_bytes(answer[8..12].try_into().unwrap())
+    };
+    assert_ne!(noop(&mut guest), 0);
+    assert_eq!(guest.ask("hot cdsp on 1000"), "ok 0 0");
+    assert_eq!(noop(&mut guest), 0);
+    let sent = guest.send(caller, module, 2, &[Arg::In(vec![7; 8]), Arg::Out(8)]);
+    assert!(guest.raw_answer().is_some());
+    assert_eq!(guest.outs(&sent), [vec![7; 8]]);
+    assert!(guest.ask("hot cdsp off").starts_with("ok 1 "));
+    assert_ne!(noop(&mut guest), 0);
+    assert!(guest.ask("hot adsp off").starts_with("error "));
+}
+
 #[test]
 fn answers() {
     let (mut guest, caller, module) = opened();

@@ -49,6 +49,7 @@ const REQUESTS: &[&str] = &[
     "edu",
     "dsps",
     "trace",
+    "hot",
     "help",
 ];
 
@@ -126,8 +127,11 @@ impl Server {
                     "qda" => Profile::Qda,
                     other => bail!("no profile {other:?}"),
                 };
+                let label = args.0.pop_front();
+                let chosen = |dsp: &&Arc<Dsp>| label.is_none_or(|label| label == dsp.label());
                 self.dsps
                     .iter()
+                    .filter(chosen)
                     .for_each(|dsp| dsp.judge().set_profile(profile));
                 ok()
             }
@@ -154,6 +158,15 @@ impl Server {
                 let on = args.one_of("on", "off")?;
                 self.dsps.iter().for_each(|dsp| dsp.set_trace(on));
                 ok()
+            }
+            "hot" => {
+                let link = args.word()?;
+                let service = match args.one_of("on", "off")? {
+                    true => Some(Duration::from_nanos(args.number()?)),
+                    false => None,
+                };
+                let (served, late) = self.set_pace(link, service)?;
+                Ok(format!("ok {served} {late}"))
             }
             "dsps" => Ok(lines(
                 "ok",

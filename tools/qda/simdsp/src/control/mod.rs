@@ -15,7 +15,7 @@
 //! | `allow-leaks` | `ok`; the driver is known to leave memory mapped, which `end` doesn't count then |
 //! | `expect-fault <n>` | `ok`; adds to the number of faults that `end` wants |
 //! | `expect-fault any` | `ok`; `end` takes any number of faults |
-//! | `profile fastrpc\|qda` | `ok`; whose driver is judged |
+//! | `profile fastrpc\|qda [dsp]` | `ok`; whose driver is judged, on one DSP or on all |
 //! | `stat <dsp> <key>` | `ok <number>`; keys below |
 //! | `faults` | `ok <n>`*: `<dsp> client <c> bank <b> <kind> sid <s> iova <hex> level <l> r\|w` |
 //! | `violations` | `ok <n>`*: `<dsp> <rule> (<source>): <detail>` |
@@ -39,6 +39,7 @@
 //! | `edu <sid> busy` | `ok 0` or `ok 1` |
 //! | `dsps` | `ok <n>`*: `<label> sid_pos <n> banks <b>,<b>...` |
 //! | `trace on\|off` | `ok`; messages go to the log |
+//! | `hot <link> on <ns>` or `hot <link> off` | `ok <answers> <late>`, those since the last time; the link's thread spins, and answers what needs no thinking after so many nanoseconds |
 //! | `help` | `ok <n>`*: names of the requests |
 //!
 //! Keys of `stat`. Growing: `messages`, `invokes` (not built by the kernel), `kernel_calls`,
@@ -61,6 +62,7 @@ mod survey;
 use crate::dsp::Dsp;
 use crate::edu::Edu;
 use crate::glink::Restarter;
+use crate::pace::Pace;
 use crate::pd::listener::{Answer, Reverse};
 use crate::pd::{apps_remotectl, apps_std};
 use crate::port::{Bank, Fault};
@@ -97,6 +99,7 @@ pub struct Server {
     restarters: BTreeMap<String, Restarter>,
     edus: Vec<Arc<Edu>>,
     scripts: Option<PathBuf>,
+    paces: Vec<(String, Arc<Pace>)>,
     test: Mutex<Test>,
 }
 
@@ -108,6 +111,7 @@ impl Server {
             restarters: BTreeMap::new(),
             edus: Vec::new(),
             scripts: None,
+            paces: Vec::new(),
             test: Mutex::new(Test::default()),
         }
     }
@@ -138,6 +142,26 @@ impl Server {
     pub fn with_edus(mut self, edus: &[Arc<Edu>]) -> Self {
         self.edus = edus.to_vec();
         self
+    }
+
+    /// Lets these links be measured; see [`crate::machine::Machine::paces`].
+    pub fn with_paces(mut self, paces: Vec<(String, Arc<Pace>)>) -> Self {
+        self.paces = paces;
+        self
+    }
+
+    /// Sets the pace of a link. Gives how many answers it gave at the last one, and how many of
+    /// them late.
+    ///
+    /// # Errors
+    ///
+    /// There is no such link.
+    pub fn set_pace(&self, link: &str, service: Option<Duration>) -> anyhow::Result<(u64, u64)> {
+        let found = self.paces.iter().find(|(label, _)| label == link);
+        let (_, pace) = found.ok_or_else(|| anyhow!("no link {link:?}"))?;
+        let counts = pace.counts();
+        pace.set(service);
+        Ok(counts)
     }
 
     fn test(&self) -> MutexGuard<'_, Test> {

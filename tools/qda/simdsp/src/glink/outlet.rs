@@ -19,6 +19,7 @@ use super::BUSY_SLEEP;
 use crate::fifo::Pipes;
 use crate::frame::Frame;
 use crate::intents::Theirs;
+use crate::pace::Pace;
 use crate::port::Channel;
 
 /// Longest chunk of a message in bytes; Linux cuts at the same size.
@@ -36,12 +37,29 @@ pub(super) struct Outbox {
     pub(super) write: Mutex<()>,
     pub(super) doorbell: Arc<dyn Doorbell>,
     pub(super) stop: AtomicBool,
-    pub(super) hot: AtomicBool,
+    pub(super) pace: Arc<Pace>,
+    /// Frames were written that the guest has not been told of.
+    pub(super) owed: AtomicBool,
 }
 
 impl Outbox {
     /// Writes one frame and rings; waits while the FIFO is full and `open` holds.
     pub(super) fn post(&self, frame: &Frame, open: &AtomicBool) -> anyhow::Result<()> {
+        self.write(frame, open)?;
+        self.doorbell.ring()
+    }
+
+    /// Rings if there is something to be told. Whether there was.
+    pub(super) fn settle(&self) -> anyhow::Result<bool> {
+        let owed = self.owed.swap(false, Ordering::AcqRel);
+        if owed {
+            self.doorbell.ring()?;
+        }
+        Ok(owed)
+    }
+
+    /// Writes one frame; waits while the FIFO is full and `open` holds.
+    fn write(&self, frame: &Frame, open: &AtomicBool) -> anyhow::Result<()> {
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
         let since = Instant::now();
@@ -61,10 +79,12 @@ impl Outbox {
                 "{}: the guest has not read its FIFO for {FULL_LIMIT:?}",
                 self.edge
             );
-            thread::sleep(BUSY_SLEEP);
+            if !self.settle()? {
+                thread::sleep(BUSY_SLEEP);
+            }
         }
         log::trace!("{}: sent {frame:?}", self.edge);
-        self.doorbell.ring()
+        Ok(())
     }
 }
 
@@ -139,8 +159,13 @@ impl Outlet {
     }
 }
 
-impl Channel for Outlet {
-    fn send(&self, payload: &[u8]) -> anyhow::Result<()> {
+impl Outlet {
+    /// Writes a message, chunk by chunk, and has `bell` tell of each.
+    fn write(
+        &self,
+        payload: &[u8],
+        bell: impl Fn(&Outbox) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let _turn = self.message.lock().expect("message lock");
         let iid = match &self.credit {
             Some(credit) => self.intent(credit, payload.len())?,
@@ -156,11 +181,33 @@ impl Channel for Outlet {
                 payload: chunk.to_vec(),
                 more: chunk.len() + left.len() < payload.len(),
             };
-            self.outbox.post(&frame, &self.open)?;
+            self.outbox.write(&frame, &self.open)?;
+            bell(&self.outbox)?;
             if left.is_empty() {
                 return Ok(());
             }
             rest = left;
         }
+    }
+}
+
+impl Channel for Outlet {
+    fn send(&self, payload: &[u8]) -> anyhow::Result<()> {
+        self.write(payload, |outbox| outbox.doorbell.ring())
+    }
+
+    fn post(&self, payload: &[u8]) -> anyhow::Result<()> {
+        if !self.outbox.pace.is_hot() {
+            return self.send(payload);
+        }
+        self.write(payload, |outbox| {
+            outbox.owed.store(true, Ordering::Release);
+            Ok(())
+        })
+    }
+
+    /// None where a sender may have to wait for intents, which the link's own thread must not.
+    fn pace(&self) -> Option<&Pace> {
+        self.credit.is_none().then_some(&*self.outbox.pace)
     }
 }

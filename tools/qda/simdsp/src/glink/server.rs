@@ -104,7 +104,7 @@ impl Server {
         while !self.outbox.stop.load(Ordering::Relaxed) {
             match self.step(&mut buf) {
                 Ok(true) => last = Instant::now(),
-                Ok(false) if self.outbox.hot.load(Ordering::Relaxed) => thread::yield_now(),
+                Ok(false) if self.outbox.pace.is_hot() => thread::yield_now(),
                 Ok(false) if last.elapsed() < Duration::from_millis(10) => {
                     thread::sleep(BUSY_SLEEP);
                 }
@@ -227,7 +227,7 @@ impl Server {
                 self.begin()?;
                 Ok(true)
             }
-            Ok(None) => Ok(busy),
+            Ok(None) => Ok(self.outbox.settle()? || busy),
             Err(error) => {
                 self.drop_garbage(error)?;
                 Ok(busy)

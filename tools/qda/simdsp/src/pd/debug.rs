@@ -21,6 +21,7 @@
 //! | 13 | give_back | in 0: u64 numbers (at most 16) | writes them into the call's list of returned numbers |
 //! | 14 | mapped | in 0: {s32 number, offset, len, write}; out 0: u64 | checksum of that part of a buffer mapped by MEM_MAP; or fills it with pattern(0) first |
 //! | 15 | slow_echo | in 0: ms; n ins, n outs | sleep, then echo |
+//! | 16 | noop | any arguments | nothing; on a link that is measured, the link's thread answers |
 //!
 //! pattern(seed): byte j is `(seed + 131 j + 17 (j >> 8) + 29 (j >> 16)) & 0xff`.
 
@@ -28,6 +29,11 @@ use super::{Module, Outcome};
 use crate::call::{Abort, Cx};
 use crate::wire::{status, Address};
 use std::time::Duration;
+
+/// Name of the debug module.
+pub const NAME: &str = "simdsp";
+/// Its method that does nothing.
+pub const NOOP: u32 = 16;
 
 /// The debug module.
 #[derive(Debug)]
@@ -146,7 +152,7 @@ impl Debug {
 
 impl Module for Debug {
     fn name(&self) -> &'static str {
-        "simdsp"
+        NAME
     }
 
     fn invoke(&self, cx: &Cx<'_>) -> Result<Outcome, Abort> {
@@ -199,6 +205,7 @@ impl Module for Debug {
                 cx.sleep(Duration::from_millis(ms.into()))?;
                 Self::echo(cx, 1, same)?;
             }
+            NOOP => {}
             _ => return Ok(Outcome::Done(status::UNSUPPORTED)),
         }
         Ok(Outcome::Done(0))

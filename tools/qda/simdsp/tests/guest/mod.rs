@@ -7,6 +7,7 @@
 
 use simdsp::control::Server;
 use simdsp::dsp::{Config, Dsp};
+use simdsp::pace::Pace;
 use simdsp::port::{Bank, Channel, Fault, Mapping, Memory};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -112,11 +113,15 @@ impl Memory for Ram {
     }
 }
 
-struct Answers(Mutex<Sender<Vec<u8>>>);
+struct Answers(Mutex<Sender<Vec<u8>>>, Arc<Pace>);
 
 impl Channel for Answers {
     fn send(&self, payload: &[u8]) -> anyhow::Result<()> {
         Ok(self.0.lock().unwrap().send(payload.to_vec())?)
+    }
+
+    fn pace(&self) -> Option<&Pace> {
+        Some(&self.1)
     }
 }
 
@@ -203,8 +208,10 @@ impl Guest {
         let sid_pos = config.sid_pos;
         let dsp = Dsp::new(config, ram.clone());
         let (sender, answers) = channel();
-        dsp.opened(Arc::new(Answers(Mutex::new(sender))));
-        let control = Arc::new(Server::new(vec![dsp.clone()]));
+        let pace = Arc::new(Pace::default());
+        dsp.opened(Arc::new(Answers(Mutex::new(sender), pace.clone())));
+        let paces = vec![(dsp.label().to_owned(), pace)];
+        let control = Arc::new(Server::new(vec![dsp.clone()]).with_paces(paces));
         assert_eq!(control.handle("begin test"), "ok\n");
         Self {
             ram,
@@ -220,7 +227,8 @@ impl Guest {
     /// Opens the channel again after it was closed.
     pub fn reopen(&mut self) {
         let (sender, answers) = channel();
-        self.dsp.opened(Arc::new(Answers(Mutex::new(sender))));
+        let channel = Answers(Mutex::new(sender), Arc::default());
+        self.dsp.opened(Arc::new(channel));
         self.answers = answers;
     }
 
