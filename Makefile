@@ -13,8 +13,8 @@ harness	= $(BUILD)/cargo/release/qda-harness
 .DEFAULT_GOAL := help
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
-.PHONY: help setup kernel kernels guest guests harness demo test shell reference \
-	clients isolation lint series clean distclean
+.PHONY: help setup kernel kernels guest guests guest-bench harness demo test shell reference \
+	clients isolation bench bench-docs lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -25,6 +25,8 @@ help:
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
 	@echo '  make isolation      prove that DSP processes reach their own memory only (KILLS=n SEED=n)'
 	@echo '  make clients        run Debian'"'"'s programs on both drivers; a table of the results'
+	@echo '  make bench          measure the driver beside fastrpc.ko; up to 20 minutes'
+	@echo '  make bench-docs     put the last measurement into the documentation'
 	@echo '  make kernel         build the kernel with the driver'
 	@echo '  make lint           formatting, clippy, rustdoc, checkpatch, W=1, header checks'
 	@echo '  make series         the git series for the kernel: $(BUILD)/series/ (CHECK=1: build each commit)'
@@ -48,7 +50,11 @@ kernels: kernel
 guest: kernel
 	@$(scripts)/guest.sh normal
 
-guests: guest kernels
+guest-bench: setup
+	@$(scripts)/kernel.sh bench
+	@$(scripts)/guest.sh bench
+
+guests: guest kernels guest-bench
 	@$(scripts)/guest.sh page64k
 
 harness: setup
@@ -67,6 +73,12 @@ test: harness
 		$(scripts)/guest.sh $$kernel; \
 	done
 	@$(harness) test $(SUITES)
+
+bench: guest-bench harness
+	@$(harness) bench $(BENCH)
+
+bench-docs: harness
+	@$(harness) bench-docs
 
 reference: guest harness
 	@$(harness) test reference

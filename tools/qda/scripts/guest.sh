@@ -121,8 +121,10 @@ compile() {
 	fi
 	make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC="$fastrpc" \
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
+	make -s -C "$qda/bench" CC="$cc" LDFLAGS=-static \
+		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
 	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
-		"$top/samples/accel/qda/qda_calculator.c"
+		"$top/samples/accel/qda/qda_calculator.c" || return
 	guest_modules modules
 }
 
@@ -224,7 +226,8 @@ if [ "$config" = normal ]; then
 fi
 digest=$({
 	cat "$stamps/kernel-$config"
-	hash_of "$qda/guest" "$qda/guest-modules" "$qda/guest-tests" "$top/samples" "$scripts/guest.sh" \
+	hash_of "$qda/guest" "$qda/guest-modules" "$qda/guest-tests" "$qda/bench" \
+		"$top/samples" "$scripts/guest.sh" \
 		"$top/tools/testing/selftests" "$busybox/versions" "$top/Documentation/accel/qda"
 	client_versions
 	cat "$udev/versions" "$downloads"/*.missing 2>/dev/null || true

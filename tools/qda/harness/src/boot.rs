@@ -86,6 +86,10 @@ pub struct Wish {
     pub trace: bool,
     /// Where the console goes.
     pub console_log: Option<PathBuf>,
+    /// CPUs of the guest, if not as many as usual.
+    pub cpus: Option<u32>,
+    /// Run by the count of instructions.
+    pub icount: bool,
 }
 
 /// The kernel's command line of a boot.
@@ -118,6 +122,8 @@ pub fn run(
 ) -> Result<Ended> {
     let mut config = config(paths, boot, &command_line(boot, wish))?;
     config.console_log = wish.console_log.clone();
+    config.hardware.smp = wish.cpus.unwrap_or(config.hardware.smp);
+    config.hardware.icount = wish.icount;
     let Running { sim, _dir } = start(paths, config, boot.profile)?;
     sim.machine.trace().set(wish.trace);
     let mut lines = sim

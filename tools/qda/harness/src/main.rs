@@ -4,6 +4,7 @@
 //!
 //! The make targets build what this needs and call it; see `make help`.
 
+mod bench;
 mod boot;
 mod cargo;
 mod clients;
@@ -60,6 +61,10 @@ enum Command {
     },
     /// A shell in the guest.
     Shell,
+    /// Measure the drivers side by side.
+    Bench(bench::Options),
+    /// Put the last measurement into the documentation.
+    BenchDocs,
     /// List the suites.
     List,
     /// List the kernels that suites need; all of them when none is named.
@@ -232,6 +237,7 @@ fn demo(paths: &Paths, seed: u64) -> Result<bool> {
         args: Some(vec![seed.to_string()]),
         trace: true,
         console_log: Some(log.clone()),
+        ..Wish::default()
     };
     let mut status = None;
     let mut began = false;
@@ -334,6 +340,8 @@ fn main() -> ExitCode {
         Command::Isolation { kills, seed } => isolation(&paths, kills, seed),
         Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
         Command::Kernels { suites } => kernels(&suites),
+        Command::Bench(options) => bench::run(&paths, &options),
+        Command::BenchDocs => bench::document(&paths),
         Command::List => {
             for suite in SUITES {
                 println!("{:12} {}", suite.name, suite.about);

@@ -451,6 +451,15 @@ pub const SUITES: &[Suite] = &[
         }]),
     },
     Suite {
+        name: "bench-smoke",
+        about: "a short run of the benchmark, whose results have to be right",
+        what: What::Guest(&[Boot {
+            args: &["smoke"],
+            limit: 300,
+            ..BENCH
+        }]),
+    },
+    Suite {
         name: "demo-smoke",
         about: "the sample, as `make demo` runs it",
         what: What::Guest(&[Boot {
@@ -461,6 +470,15 @@ pub const SUITES: &[Suite] = &[
         }]),
     },
 ];
+
+/// The boots of `make bench`.
+pub const BENCH: Boot = Boot {
+    kernel: "bench",
+    board: "bench",
+    script: "bench",
+    limit: 1500,
+    ..PLAIN
+};
 
 /// The boot of `make demo`.
 pub const DEMO: Boot = Boot {

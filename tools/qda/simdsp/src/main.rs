@@ -71,6 +71,7 @@ impl From<HardwareArgs> for Hardware {
             cpu: args.cpu,
             smp: args.smp,
             mem_mib: args.mem,
+            ..Self::default()
         }
     }
 }

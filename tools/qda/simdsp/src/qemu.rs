@@ -77,6 +77,8 @@ pub struct Hardware {
     pub smp: u32,
     /// RAM in MiB.
     pub mem_mib: u32,
+    /// Run by the count of instructions: the guest's PMU then counts them exactly. Needs one CPU.
+    pub icount: bool,
 }
 
 impl Default for Hardware {
@@ -86,6 +88,7 @@ impl Default for Hardware {
             cpu: "cortex-a57".into(),
             smp: 2,
             mem_mib: 512,
+            icount: false,
         }
     }
 }
@@ -104,7 +107,11 @@ impl Hardware {
             .arg("-M")
             .arg(format!("virt,iommu=smmuv3,gic-version=3{machine_options}"))
             .args(["-cpu", &self.cpu])
-            .args(["-accel", "tcg,thread=multi"])
+            .args(if self.icount {
+                &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"][..]
+            } else {
+                &["-accel", "tcg,thread=multi"]
+            })
             .args(["-smp", &self.smp.to_string()])
             .args(["-m", &self.mem_mib.to_string()]);
         command

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Clocks and counters.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../guest-modules/qda_floor.h"
+#include "bench.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t *times;
+static long capacity, count;
+static uint64_t began, idle, paused, paused_idle;
+static bool active;
+
+static int floor_fd(void)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = open("/dev/qda_floor", O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		perror("/dev/qda_floor");
+		exit(1);
+	}
+	return fd;
+}
+
+static uint64_t idle_time(void)
+{
+	uint64_t micros = 0;
+
+	if (ioctl(floor_fd(), QDA_FLOOR_IDLE, &micros)) {
+		perror("idle time");
+		exit(1);
+	}
+	return micros;
+}
+
+uint64_t measure_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+void measure_begin(long calls)
+{
+	if (calls > capacity) {
+		free(times);
+		times = calloc(calls, sizeof(*times));
+		if (!times)
+			exit(1);
+		capacity = calls;
+	}
+	count = 0;
+	active = true;
+	idle = idle_time();
+	began = measure_time();
+}
+
+void measure_add(uint64_t nanos)
+{
+	pthread_mutex_lock(&lock);
+	if (count < capacity)
+		times[count++] = nanos;
+	pthread_mutex_unlock(&lock);
+}
+
+void measure_pause(void)
+{
+	if (!active)
+		return;
+	paused = measure_time();
+	paused_idle = idle_time();
+}
+
+void measure_resume(void)
+{
+	if (!active)
+		return;
+	idle += idle_time() - paused_idle;
+	began += measure_time() - paused;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+struct sample measure_end(void)
+{
+	double micros = (measure_time() - began) / 1000.0;
+	double busy = micros * sysconf(_SC_NPROCESSORS_ONLN) - (idle_time() - idle);
+	struct sample sample = { .calls = count };
+
+	active = false;
+	if (!count)
+		return sample;
+	qsort(times, count, sizeof(*times), by_value);
+	sample.p50 = times[count / 2] / 1000.0;
+	sample.p99 = times[(count - 1) * 99 / 100] / 1000.0;
+	sample.cpu = busy > 0 ? busy / count : 0;
+	sample.rate = count * 1e6 / micros;
+	return sample;
+}
+
+int64_t measure_instructions(void)
+{
+	uint32_t instructions;
+
+	if (ioctl(floor_fd(), QDA_FLOOR_INSTRUCTIONS, &instructions))
+		return -errno;
+	return instructions;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What /dev/qda_floor does; see qda_floor.c.
+ */
+#ifndef QDA_FLOOR_H
+#define QDA_FLOOR_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/** define QDA_FLOOR_CALL - send 40 bytes, wait for the 16 that answer them. */
+#define QDA_FLOOR_CALL		_IO('F', 0x40)
+
+/**
+ * define QDA_FLOOR_IDLE - microseconds that all CPUs have been idle
+ *
+ * Since the first time that it is asked.
+ */
+#define QDA_FLOOR_IDLE		_IOR('F', 0x41, __u64)
+
+/**
+ * define QDA_FLOOR_INSTRUCTIONS - instructions that the CPU has executed, modulo 2^32
+ *
+ * EOPNOTSUPP if the CPU does not count them: QEMU's do under -icount only.
+ */
+#define QDA_FLOOR_INSTRUCTIONS	_IOR('F', 0x42, __u32)
+
+#endif /* QDA_FLOOR_H */
