@@ -10,6 +10,7 @@ use crate::{
         Pending, //
     },
     channel::Channel,
+    frame::Frame,
     layout::Arg,
     payload::{
         Builder,
@@ -136,11 +137,13 @@ fn ask(session: &Session) -> Result<Values> {
 }
 
 fn send(channel: &Channel, who: &Identity) -> Result<Pending<Payload>> {
-    let mut args = KVec::with_capacity(2, GFP_KERNEL)?;
-    args.push(Arg::Inline { len: 4 }, GFP_KERNEL)?;
-    args.push(Arg::Inline { len: COUNT * 4 }, GFP_KERNEL)?;
+    let mut frame = Frame::new();
+    frame.args.push(Arg::Inline { len: 4 }, GFP_KERNEL)?;
+    frame
+        .args
+        .push(Arg::Inline { len: COUNT * 4 }, GFP_KERNEL)?;
 
-    let mut builder = Builder::new(who.lease()?, args)?;
+    let mut builder = Builder::new(who, frame)?;
     // CAST: the count is 255.
     builder.fill(0, &(COUNT as u32).to_le_bytes())?;
     builder.submit(

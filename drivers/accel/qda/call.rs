@@ -42,7 +42,8 @@ use kernel::{
         Arc,
         Completion,
         Mutex,
-        SpinLockIrq, //
+        SpinLockIrq,
+        UniqueArc, //
     },
     time::{
         Delta,
@@ -84,12 +85,27 @@ pub(crate) trait Load: Send + Unpin + 'static {
 /// A call that was sent, or is about to be.
 #[pin_data]
 pub(crate) struct Call<P> {
-    client_id: i32,
+    client_id: Atomic<i32>,
     outcome: Atomic<i64>,
     #[pin]
     done: Completion,
     #[pin]
     payload: Mutex<Option<P>>,
+}
+
+/// A call that is over and that nobody else refers to, for the next call to use.
+pub(crate) struct Spare<P>(Pin<UniqueArc<Call<P>>>);
+
+impl<P: Load> Spare<P> {
+    fn renew(self, client_id: i32, payload: P) -> Arc<Call<P>> {
+        let call = Arc::from(self.0);
+
+        call.client_id.store(client_id, Relaxed);
+        call.outcome.store(PENDING, Relaxed);
+        call.done.reinit();
+        *call.payload.lock() = Some(payload);
+        call
+    }
 }
 
 impl<P: Load> Call<P> {
@@ -189,7 +205,8 @@ impl<P: Load> Calls<P> {
         )
     }
 
-    /// Sends a call, which owns `payload` until it is collected or dropped.
+    /// Sends a call, which owns `payload` until it is collected or dropped. It allocates nothing if
+    /// it gets a `spare`.
     ///
     /// # Errors
     ///
@@ -202,16 +219,20 @@ impl<P: Load> Calls<P> {
         transport: &dyn Transport,
         request: Request,
         payload: P,
+        spare: Option<Spare<P>>,
     ) -> Result<Pending<P>> {
-        let call = Arc::pin_init(
-            pin_init!(Call {
-                client_id: request.client_id,
-                outcome: Atomic::new(PENDING),
-                done <- Completion::new(),
-                payload <- new_mutex!(Some(payload)),
-            }),
-            GFP_KERNEL,
-        )?;
+        let call = match spare {
+            Some(spare) => spare.renew(request.client_id, payload),
+            None => Arc::pin_init(
+                pin_init!(Call {
+                    client_id: Atomic::new(request.client_id),
+                    outcome: Atomic::new(PENDING),
+                    done <- Completion::new(),
+                    payload <- new_mutex!(Some(payload)),
+                }),
+                GFP_KERNEL,
+            )?,
+        };
 
         let context = {
             let mut state = self.state.lock();
@@ -302,7 +323,7 @@ impl<P: Load> Calls<P> {
 
     /// Ends all calls of a DSP process that is no more.
     pub(crate) fn retire(&self, client_id: i32) {
-        self.evict(|call| call.client_id == client_id);
+        self.evict(|call| call.client_id.load(Relaxed) == client_id);
     }
 
     fn evict(&self, wanted: impl Fn(&Call<P>) -> bool) {
@@ -415,15 +436,26 @@ impl<P: Load> Pending<P> {
     ///
     /// The payload is `None` if the channel was closed or the DSP process has ended; also if the
     /// call has not ended, which leaves it abandoned.
-    pub(crate) fn collect(mut self) -> (Outcome, Option<P>) {
+    pub(crate) fn collect(self) -> (Outcome, Option<P>) {
+        let (outcome, payload, _) = self.reclaim();
+
+        (outcome, payload)
+    }
+
+    /// As [`Pending::collect`], and keeps the call for another, unless somebody refers to it still.
+    pub(crate) fn reclaim(mut self) -> (Outcome, Option<P>, Option<Spare<P>>) {
         let outcome = match self.call.outcome.load(Acquire) {
-            PENDING => return (Outcome::Gone, None),
+            PENDING => return (Outcome::Gone, None, None),
             GONE => Outcome::Gone,
             // CAST: anything else is a status, which was an `i32`.
             status => Outcome::Status(status as i32),
         };
         self.withdraw_slot();
-        (outcome, self.call.payload.lock().take())
+
+        let call = self.call.clone();
+        drop(self);
+        let payload = call.payload.lock().take();
+        (outcome, payload, Arc::into_unique_or_drop(call).map(Spare))
     }
 
     /// Takes the call out of the table whether it has ended or not.

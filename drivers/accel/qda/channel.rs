@@ -19,7 +19,9 @@ use crate::{
 };
 use core::ops::Deref;
 use kernel::{
+    impl_has_work,
     new_mutex,
+    new_work,
     prelude::*,
     rbtree::RBTree,
     rpmsg,
@@ -27,17 +29,26 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc,
+        Completion,
         Mutex, //
     },
     time::{
         msecs_to_jiffies,
         Instant,
         Monotonic, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
     }, //
 };
+
+/// How long memory of calls is kept that no call needs; twice as long at most. In milliseconds.
+const TRIM_INTERVAL_MS: u32 = 400;
 
 /// How long ending all DSP processes may take when the channel goes, in milliseconds.
 const CLOSE_TIMEOUT_MS: u32 = 2_000;
@@ -80,6 +91,32 @@ pub(crate) struct Channel {
     pub(crate) unknown_releases: Arc<Atomic<u64>>,
     #[pin]
     registry: Mutex<Registry>,
+    trimming: Atomic<bool>,
+    #[pin]
+    closing: Completion,
+    #[pin]
+    trimmer: Work<Channel>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Channel { self.trimmer }
+}
+
+impl WorkItem for Channel {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let interval = msecs_to_jiffies(TRIM_INTERVAL_MS);
+
+        // A timer could not be waited for at the end of the queue; this sleep can, and ends then.
+        while !this.closing.wait_for_completion_timeout(interval) {
+            // Before the look, so that what comes after it finds the work to do again.
+            this.trimming.xchg(false, Full);
+            if !this.trim() || this.trimming.xchg(true, Full) {
+                break;
+            }
+        }
+    }
 }
 
 impl Channel {
@@ -112,6 +149,9 @@ impl Channel {
                     last_id: 0,
                     processes: RBTree::new(),
                 }),
+                trimming: Atomic::new(false),
+                closing <- Completion::new(),
+                trimmer <- new_work!("qda::Channel::trimmer"),
             }),
             GFP_KERNEL,
         )
@@ -153,6 +193,23 @@ impl Channel {
         drop(process);
     }
 
+    /// Lets go of memory of calls, soon, where there are no calls to need it.
+    pub(crate) fn trim_soon(self: &Arc<Self>) {
+        if !self.trimming.load(Relaxed) && !self.trimming.xchg(true, Full) {
+            // With the queue everything goes.
+            let _ = self.calls.enqueue(self.clone());
+        }
+    }
+
+    fn trim(&self) -> bool {
+        let registry = self.registry.lock();
+
+        registry
+            .processes
+            .values()
+            .fold(false, |more, process| process.trim() | more)
+    }
+
     /// The first process for which `wanted` holds.
     fn find(&self, wanted: impl Fn(&Process) -> bool) -> Option<Arc<Process>> {
         let registry = self.registry.lock();
@@ -165,6 +222,7 @@ impl Channel {
     /// and wakes all who wait. Afterwards only callers that are just returning hold anything.
     pub(crate) fn shut_down(&self) {
         self.calls.begin_close();
+        self.closing.complete_all();
 
         // All are asked before any is waited for, so that they end side by side.
         let mut alive = true;

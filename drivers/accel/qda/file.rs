@@ -396,8 +396,10 @@ impl QdaFile {
         args: &mut uapi::drm_qda_invoke,
         file: &DrmFile,
     ) -> Result<i32> {
-        let call = Invoke::read(args.handle, args.sc, args.args)?;
+        let session = Self::session(file);
+        let mut frame = session.frame();
+        let call = Invoke::read(args.handle, args.sc, args.args, &mut frame)?;
 
-        status_to_value(invoke(Self::session(file), call, &FileNames { dev, file })?)
+        status_to_value(invoke(session, call, frame, &FileNames { dev, file })?)
     }
 }

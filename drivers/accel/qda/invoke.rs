@@ -7,6 +7,7 @@ use crate::{
         Outcome,
         Pending, //
     },
+    frame::Frame,
     held::Holding,
     layout::Arg,
     names::{
@@ -133,7 +134,8 @@ pub(crate) struct Invoke {
 }
 
 impl Invoke {
-    /// Reads a call whose arguments stand at the user's `address`.
+    /// Reads a call whose arguments stand at the user's `address`; for them there may be room in
+    /// `frame`.
     ///
     /// # Errors
     ///
@@ -141,14 +143,15 @@ impl Invoke {
     /// - [`EOPNOTSUPP`]: as `UserArg::from_invoke`.
     /// - [`EFAULT`]: the arguments cannot be read.
     /// - [`ENOMEM`].
-    pub(crate) fn read(handle: u32, scalars: u32, address: u64) -> Result<Self> {
+    pub(crate) fn read(handle: u32, scalars: u32, address: u64, frame: &mut Frame) -> Result<Self> {
         let scalars = Scalars(scalars);
         if handle == HANDLE_KERNEL {
             return Err(EPERM);
         }
 
         let count = scalars.args();
-        let mut args = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut args = frame.take_user();
+        args.reserve(count, GFP_KERNEL)?;
         if count > 0 {
             let start = usize::try_from(address).map_err(|_| EFAULT)?;
             let mut reader =
@@ -167,7 +170,8 @@ impl Invoke {
         })
     }
 
-    /// Reads a call whose arguments have a size that may grow.
+    /// Reads a call whose arguments have a size that may grow; for them there may be room in
+    /// `frame`.
     ///
     /// # Errors
     ///
@@ -177,7 +181,7 @@ impl Invoke {
     /// - [`E2BIG`]: the arguments have something that is not known here.
     /// - [`EFAULT`]: the arguments cannot be read.
     /// - [`ENOMEM`].
-    pub(crate) fn read_call(call: &uapi::drm_qda_call) -> Result<Self> {
+    pub(crate) fn read_call(call: &uapi::drm_qda_call, frame: &mut Frame) -> Result<Self> {
         let scalars = Scalars(call.scalars);
         let (count, size) = (call.arg_count as usize, call.arg_size as usize);
         if call.handle == HANDLE_KERNEL {
@@ -193,7 +197,8 @@ impl Invoke {
             return Err(E2BIG);
         }
 
-        let mut args = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut args = frame.take_user();
+        args.reserve(count, GFP_KERNEL)?;
         let start = usize::try_from(call.args).map_err(|_| EFAULT)?;
         let mut reader = UserSlice::new(UserPtr::from_addr(start), count * size).reader();
         for _ in 0..count {
@@ -247,7 +252,7 @@ impl Invoke {
                     .with_space(|space| space.map(&buffer))?;
                 let address = mapped.address() + offset;
 
-                call.buffers.push(mapped, GFP_KERNEL)?;
+                call.frame.buffers.push(mapped, GFP_KERNEL)?;
                 Ok(Arg::Buffer {
                     // The DSP's own address says it all, where there is no user's.
                     pv: arg.offset.map_or(arg.ptr, |_| address),
@@ -293,7 +298,7 @@ impl Invoke {
 
         call.lend(number, &mapped)?;
         let address = mapped.address();
-        call.buffers.push(mapped, GFP_KERNEL)?;
+        call.frame.buffers.push(mapped, GFP_KERNEL)?;
         Ok(Arg::Handle {
             number,
             offset,
@@ -303,32 +308,30 @@ impl Invoke {
         })
     }
 
-    /// Sends the call for `process`.
+    /// Sends the call for `process`, with what `frame` has room for.
     fn send(
         &self,
         session: &Session,
         process: &Process,
+        frame: Frame,
         names: &impl Names,
     ) -> Result<Pending<Payload>> {
         let who = &process.identity;
         let permit = process.permit()?;
 
-        let mut call = Parts::new(process);
-        let mut args = KVec::with_capacity(self.args.len(), GFP_KERNEL)?;
+        let mut call = Parts::new(process, frame);
+        call.frame.args.reserve(self.args.len(), GFP_KERNEL)?;
         for (index, arg) in self.args.iter().enumerate() {
             let arg = if index < self.scalars.buffers() {
                 self.buffer_arg(arg, names, &mut call)?
             } else {
                 self.handle_arg(arg, names, &mut call)?
             };
-            args.push(arg, GFP_KERNEL)?;
+            call.frame.args.push(arg, GFP_KERNEL)?;
         }
 
-        let mut builder = Builder::new(who.lease()?, args)?;
+        let mut builder = Builder::new(who, call.take_frame())?;
         builder.limit(permit);
-        for mapped in core::mem::take(&mut call.buffers) {
-            builder.hold(mapped)?;
-        }
         builder.copy_from_user(self.scalars.in_bufs(), |index| self.args[index].ptr)?;
 
         let pending = builder.submit(
@@ -364,18 +367,22 @@ impl Invoke {
 /// What a call that is being put together uses of its process.
 struct Parts<'a> {
     process: &'a Process,
-    buffers: KVec<Arc<Mapped>>,
+    frame: Frame,
     /// Numbers that were lent to the DSP with it; the loans end if it is not sent.
     lent: KVec<i32>,
 }
 
 impl<'a> Parts<'a> {
-    fn new(process: &'a Process) -> Self {
+    fn new(process: &'a Process, frame: Frame) -> Self {
         Self {
             process,
-            buffers: KVec::new(),
+            frame,
             lent: KVec::new(),
         }
+    }
+
+    fn take_frame(&mut self) -> Frame {
+        core::mem::replace(&mut self.frame, Frame::new())
     }
 
     fn lend(&mut self, number: i32, mapped: &Arc<Mapped>) -> Result {
@@ -400,7 +407,8 @@ impl Drop for Parts<'_> {
     }
 }
 
-/// Makes a call and waits for its result, which is the DSP's status.
+/// Makes a call, with what `frame` has room for, and waits for its result, which is the DSP's
+/// status.
 ///
 /// A call is sent once: a thread that was interrupted and comes back with the same call waits for
 /// the one that it has sent.
@@ -410,13 +418,18 @@ impl Drop for Parts<'_> {
 /// - [`ERESTARTSYS`]: a signal came, and the call is kept for the thread.
 /// - [`EINTR`]: a signal came, and the call is abandoned.
 /// - those of `struct drm_qda_invoke`.
-pub(crate) fn invoke(session: &Session, invoke: Invoke, names: &impl Names) -> Result<i32> {
+pub(crate) fn invoke(
+    session: &Session,
+    invoke: Invoke,
+    frame: Frame,
+    names: &impl Names,
+) -> Result<i32> {
     let process = session.process()?;
     let task = current!();
 
     let pending = match process.unpark(task, &invoke) {
         Some(pending) => pending,
-        None => invoke.send(session, &process, names)?,
+        None => invoke.send(session, &process, frame, names)?,
     };
 
     // The DSP may say that the call has succeeded before it answers, and need not be believed in
@@ -434,8 +447,14 @@ pub(crate) fn invoke(session: &Session, invoke: Invoke, names: &impl Names) -> R
         }
         return Err(error);
     }
-    let (Outcome::Status(status), Some(payload)) = pending.collect() else {
+    let (Outcome::Status(status), Some(payload), spare) = pending.reclaim() else {
         return Err(EPIPE);
     };
-    invoke.finish(&payload, status)
+    let result = invoke.finish(&payload, status);
+
+    let mut frame = payload.into_frame();
+    frame.user = invoke.args;
+    frame.call = spare;
+    process.keep(frame);
+    result
 }

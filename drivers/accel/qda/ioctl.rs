@@ -101,9 +101,11 @@ impl QdaFile {
         args: &mut uapi::drm_qda_call,
         file: &DrmFile,
     ) -> Result<i32> {
-        let call = Invoke::read_call(args)?;
+        let session = Self::session(file);
+        let mut frame = session.frame();
+        let call = Invoke::read_call(args, &mut frame)?;
 
-        args.status = invoke(Self::session(file), call, &FileNames { dev, file })?;
+        args.status = invoke(session, call, frame, &FileNames { dev, file })?;
         Ok(0)
     }
 

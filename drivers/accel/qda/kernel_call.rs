@@ -8,6 +8,7 @@
 use crate::{
     call::Pending,
     channel::Channel,
+    frame::Frame,
     heap::Region,
     layout::Arg,
     payload::{
@@ -361,18 +362,20 @@ fn send(
     tid: i32,
     parts: &[Part<'_>],
 ) -> Result<Pending<Payload>> {
-    let mut args = KVec::with_capacity(parts.len(), GFP_KERNEL)?;
+    let mut frame = Frame::new();
     for part in parts {
-        args.push(part.arg(), GFP_KERNEL)?;
+        frame.args.push(part.arg(), GFP_KERNEL)?;
+        if let Part::Buffer(mapped, ..) = part {
+            frame.buffers.push((*mapped).clone(), GFP_KERNEL)?;
+        }
     }
 
-    let mut builder = Builder::new(who.lease()?, args)?;
+    let mut builder = Builder::new(who, frame)?;
     let mut outputs = 0;
     for (index, part) in parts.iter().enumerate() {
         match part {
-            Part::Empty => {}
+            Part::Empty | Part::Buffer(..) => {}
             Part::Bytes(bytes) => builder.fill(index, bytes)?,
-            Part::Buffer(mapped, ..) => builder.hold((*mapped).clone())?,
             Part::Output(_) => outputs += 1,
         }
     }

@@ -3,6 +3,7 @@
 //! What a call owns: the memory that the DSP may touch because of it.
 
 use crate::{
+    arena::CallMemory,
     bank::Lease,
     call::{
         Load,
@@ -10,11 +11,9 @@ use crate::{
         Request, //
     },
     channel::Channel,
+    frame::Frame,
     held::Held,
-    layout::{
-        Arg,
-        Layout, //
-    },
+    layout::Layout,
     process::{
         Identity,
         Permit, //
@@ -25,20 +24,10 @@ use crate::{
         FDLIST_LEN,
         POLL_DONE, //
     },
-    space::Mapped,
     table::Class, //
 };
 use core::ops::Range;
 use kernel::{
-    dma::{
-        attrs::DMA_ATTR_NO_WARN,
-        Coherent,
-        CoherentBox, //
-    },
-    io::{
-        io_project,
-        Io, //
-    },
     prelude::*,
     sync::{
         atomic::{
@@ -58,10 +47,9 @@ use kernel::{
 ///
 /// Fields are dropped in this order: the lease goes last.
 pub(crate) struct Payload {
-    memory: Coherent<[u8]>,
+    memory: CallMemory,
     layout: Layout,
-    args: KVec<Arg>,
-    _buffers: KVec<Arc<Mapped>>,
+    frame: Frame,
     held: Arc<Held>,
     taken_back: Atomic<bool>,
     _permit: Option<Permit>,
@@ -78,7 +66,12 @@ impl Load for Payload {
 impl Payload {
     /// Index and place of the inline arguments.
     pub(crate) fn inline(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
-        self.layout.inline(&self.args)
+        self.layout.inline(&self.frame.args)
+    }
+
+    /// Lets go of what the DSP had. Returns what the next call can use.
+    pub(crate) fn into_frame(self) -> Frame {
+        self.frame
     }
 
     /// Copies a range of the call's memory to a user's address.
@@ -87,9 +80,9 @@ impl Payload {
     ///
     /// [`EFAULT`] if the user's memory cannot be written.
     pub(crate) fn copy_to_user(&self, range: Range<usize>, to: u64) -> Result {
-        UserSlice::new(user_ptr(to)?, range.len())
-            .writer()
-            .write_dma(&self.memory, range.start, range.len())
+        let writer = UserSlice::new(user_ptr(to)?, range.len()).writer();
+
+        self.memory.copy_to_user(range, writer)
     }
 
     /// Copies inline argument `index` to `bytes`, which are as long.
@@ -103,16 +96,14 @@ impl Payload {
         if range.len() != bytes.len() {
             return Err(EINVAL);
         }
-        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(bytes);
-        Ok(())
+        self.memory.read(range.start, bytes)
     }
 
     /// Whether the DSP says, before it answers, that the call has succeeded. It may lie, but only
     /// about its own results.
     pub(crate) fn polled_done(&self) -> Result<bool> {
         let mut word = [0u8; 4];
-        let range = self.layout.poll_word();
-        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut word);
+        self.memory.read(self.layout.poll_word().start, &mut word)?;
 
         Ok(u32::from_le_bytes(word) == POLL_DONE)
     }
@@ -120,8 +111,7 @@ impl Payload {
     /// Numbers in the DSP's list of buffers that it gives back.
     fn released(&self) -> Result<[u64; FDLIST_LEN]> {
         let mut bytes = [0u8; FDLIST_LEN * 8];
-        let range = self.layout.fdlist();
-        io_project!(self.memory, [try: range.start..range.end]).copy_to_slice(&mut bytes);
+        self.memory.read(self.layout.fdlist().start, &mut bytes)?;
 
         let mut numbers = [0u64; FDLIST_LEN];
         for (number, chunk) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
@@ -168,36 +158,29 @@ pub(crate) struct Target {
 
 /// Memory of a call that is being put together. The DSP does not know of it yet.
 pub(crate) struct Builder {
-    memory: CoherentBox<[u8]>,
+    memory: CallMemory,
     layout: Layout,
-    args: KVec<Arg>,
-    buffers: KVec<Arc<Mapped>>,
+    frame: Frame,
     permit: Option<Permit>,
     lease: Arc<Lease>,
 }
 
 impl Builder {
-    /// Allocates the memory of a call with the arguments `args`, zero-filled.
+    /// Takes memory for a call of `who` with the arguments and buffers of `frame`.
     ///
     /// # Errors
     ///
+    /// - [`EPIPE`]: the process has ended.
     /// - [`E2BIG`]: too much inline data.
     /// - [`ENOMEM`]: out of memory, or of addresses of the bank.
-    pub(crate) fn new(lease: Arc<Lease>, args: KVec<Arg>) -> Result<Self> {
-        let layout = Layout::new(&args)?;
-        // Programs decide on the size: they pay for it, and a refusal is no news.
-        let memory = CoherentBox::zeroed_slice_with_attrs(
-            (*lease).as_ref(),
-            layout.size(),
-            GFP_KERNEL_ACCOUNT,
-            DMA_ATTR_NO_WARN,
-        )?;
+    pub(crate) fn new(who: &Identity, frame: Frame) -> Result<Self> {
+        let layout = Layout::new(&frame.args)?;
+        let (memory, lease) = who.call_memory(layout.size())?;
 
         Ok(Self {
             memory,
             layout,
-            args,
-            buffers: KVec::new(),
+            frame,
             permit: None,
             lease,
         })
@@ -206,15 +189,6 @@ impl Builder {
     /// Counts the call against a limit for as long as the DSP has it.
     pub(crate) fn limit(&mut self, permit: Permit) {
         self.permit = Some(permit);
-    }
-
-    /// Keeps a buffer mapped for as long as the DSP has the call.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    pub(crate) fn hold(&mut self, mapped: Arc<Mapped>) -> Result {
-        Ok(self.buffers.push(mapped, GFP_KERNEL)?)
     }
 
     /// Copies `bytes` into argument `index`; all of them, or none.
@@ -226,13 +200,15 @@ impl Builder {
         if bytes.is_empty() {
             return Ok(());
         }
-        let place = self.layout.inline(&self.args).find(|(i, _)| *i == index);
+        let place = self
+            .layout
+            .inline(&self.frame.args)
+            .find(|(i, _)| *i == index);
         let (_, range) = place.ok_or(EINVAL)?;
         if range.len() != bytes.len() {
             return Err(EINVAL);
         }
-        self.memory[range].copy_from_slice(bytes);
-        Ok(())
+        self.memory.write(range.start, bytes)
     }
 
     /// Copies the inline arguments with an index below `count` from where `from` says.
@@ -241,13 +217,12 @@ impl Builder {
     ///
     /// [`EFAULT`] if a user's memory cannot be read.
     pub(crate) fn copy_from_user(&mut self, count: usize, from: impl Fn(usize) -> u64) -> Result {
-        for (index, range) in self.layout.inline(&self.args) {
+        for (index, range) in self.layout.inline(&self.frame.args) {
             if index >= count {
                 break;
             }
-            UserSlice::new(user_ptr(from(index))?, range.len())
-                .reader()
-                .read_slice(&mut self.memory[range])?;
+            let reader = UserSlice::new(user_ptr(from(index))?, range.len()).reader();
+            self.memory.copy_from_user(range, reader)?;
         }
         Ok(())
     }
@@ -259,20 +234,27 @@ impl Builder {
     /// As [`Calls::submit`](crate::call::Calls::submit), and [`EOPNOTSUPP`] if the bank's
     /// addresses cannot be used.
     pub(crate) fn submit(
-        self,
+        mut self,
         channel: &Channel,
         who: &Identity,
         target: Target,
     ) -> Result<Pending<Payload>> {
         let prefix = self.lease.prefix();
-        let memory: Coherent<[u8]> = self.memory.into();
-        let base = memory.dma_address();
+        let base = self.memory.dma_address();
 
-        let mut tables = KVec::from_elem(0u8, self.layout.tables_len(), GFP_KERNEL)?;
+        // The program gets back what is in these, whether the DSP writes them or not.
+        let results = self.layout.inline(&self.frame.args);
+        for (_, range) in results.filter(|(index, _)| *index >= target.scalars.in_bufs()) {
+            self.memory.clear(range)?;
+        }
+
+        let Frame { args, tables, .. } = &mut self.frame;
+        tables.resize(self.layout.tables_len(), 0, GFP_KERNEL)?;
         self.layout
-            .encode(&self.args, base, prefix, &mut tables)
+            .encode(args, base, prefix, tables)
             .map_err(|_| EOPNOTSUPP)?;
-        io_project!(memory, [try: ..tables.len()]).copy_from_slice(&tables);
+        self.memory.write(0, tables)?;
+        let spare = self.frame.call.take();
 
         // The DSP must see the call's memory no later than the message.
         barrier::dma_mb(barrier::Write);
@@ -294,15 +276,15 @@ impl Builder {
                 },
             },
             Payload {
-                memory,
+                memory: self.memory,
                 layout: self.layout,
-                args: self.args,
-                _buffers: self.buffers,
+                frame: self.frame,
                 held: who.held.clone(),
                 taken_back: Atomic::new(false),
                 _permit: self.permit,
                 _lease: self.lease,
             },
+            spare,
         )
     }
 }

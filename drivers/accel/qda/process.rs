@@ -3,12 +3,17 @@
 //! A DSP process of one client: its identity, what it has, its parked calls, and its end.
 
 use crate::{
+    arena::CallMemory,
     bank::Lease,
     call::{
         Outcome,
         Pending, //
     },
     channel::Channel,
+    frame::{
+        Frame,
+        Frames, //
+    },
     gem::Buffer,
     held::Held,
     invoke::Invoke,
@@ -59,6 +64,8 @@ pub(crate) struct Identity {
     pub(crate) pd: ProtectionDomain,
     /// Buffers that the DSP has under a number.
     pub(crate) held: Arc<Held>,
+    /// Whether there is memory for calls that goes when it is not needed.
+    grown: Atomic<bool>,
     #[pin]
     space: Mutex<Option<Space>>,
 }
@@ -71,6 +78,20 @@ impl Identity {
     /// [`EPIPE`] once the process has ended.
     pub(crate) fn lease(&self) -> Result<Arc<Lease>> {
         self.with_space(|space| Ok(space.lease().clone()))
+    }
+
+    /// Memory of `len` bytes for a call, and the bank that it is mapped in.
+    ///
+    /// # Errors
+    ///
+    /// [`EPIPE`] once the process has ended, else as [`Arena::take`](crate::arena::Arena::take).
+    pub(crate) fn call_memory(&self, len: usize) -> Result<(CallMemory, Arc<Lease>)> {
+        self.with_space(|space| {
+            let memory = space.call_memory(len)?;
+
+            self.grown.store(space.arena.is_grown(), Relaxed);
+            Ok((memory, space.lease().clone()))
+        })
     }
 
     /// Runs `f` on the address space of the process.
@@ -117,6 +138,8 @@ pub(crate) struct Process {
     pub(crate) identity: Identity,
     channel: Arc<Channel>,
     outstanding: Arc<Atomic<u32>>,
+    #[pin]
+    frames: Frames,
     #[pin]
     parked: Mutex<KVec<Parked>>,
     ending: Atomic<bool>,
@@ -179,15 +202,17 @@ impl Process {
         let held = Held::new(channel.unknown_releases.clone())?;
 
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 identity <- pin_init!(Identity {
                     client_id,
                     pd,
                     held,
+                    grown: Atomic::new(false),
                     space <- new_mutex!(Some(Space::new(lease))),
                 }),
                 channel,
                 outstanding,
+                frames <- Frames::new(),
                 parked <- new_mutex!(KVec::new()),
                 ending: Atomic::new(false),
                 closing: Atomic::new(false),
@@ -195,7 +220,7 @@ impl Process {
                 release <- new_mutex!(None),
                 ended <- Completion::new(),
                 farewell <- new_work!("qda::Process::farewell"),
-            }),
+            }? Error),
             GFP_KERNEL,
         )
     }
@@ -213,6 +238,43 @@ impl Process {
             return Err(ENOSPC);
         }
         Ok(permit)
+    }
+
+    /// A frame for a call.
+    pub(crate) fn frame(&self) -> Frame {
+        self.frames.get()
+    }
+
+    /// Keeps the frame of a call that is over, for another.
+    pub(crate) fn keep(&self, frame: Frame) {
+        if self.frames.put(frame) || self.identity.grown.load(Relaxed) {
+            self.channel.trim_soon();
+        }
+    }
+
+    /// Lets go of memory for calls that was not needed since the last time. Returns whether there
+    /// is some that may not be needed the next time.
+    pub(crate) fn trim(&self) -> bool {
+        loop {
+            let stale = self
+                .identity
+                .with_space(|space| Ok(space.arena.take_stale()))
+                .unwrap_or(None);
+            if stale.is_none() {
+                break;
+            }
+        }
+        let grown = self
+            .identity
+            .with_space(|space| {
+                space.arena.age();
+                Ok(space.arena.is_grown())
+            })
+            .unwrap_or(false);
+
+        self.identity.grown.store(grown, Relaxed);
+        // Both are to be looked at.
+        self.frames.trim() | grown
     }
 
     /// Keeps a call whose thread was interrupted, until the thread comes back with it.

@@ -8,13 +8,16 @@
 //! - `compat`: the front end of `/dev/fastrpc-*`, if it is configured.
 //! - [`session`], [`kind`], [`process`], [`invoke`], [`map`], [`kernel_call`], [`attributes`]: what
 //!   a client does.
-//! - [`call`], [`payload`]: outstanding calls and the memory that they own.
+//! - [`call`], [`payload`], [`frame`]: outstanding calls and what they own.
 //! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call
 //!   them, and where a DSP process has them.
+//! - [`arena`]: memory of calls.
 //! - [`bank`]: context banks and their leases.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
-//! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`], [`domain`]: pure code.
+//! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`], [`domain`],
+//!   [`pages`]: pure code.
 
+mod arena;
 mod attributes;
 mod backend;
 mod bank;
@@ -25,6 +28,7 @@ mod compat;
 mod domain;
 mod driver;
 mod file;
+mod frame;
 mod gem;
 mod heap;
 mod held;
@@ -37,6 +41,7 @@ mod layout;
 mod map;
 mod names;
 mod numbers;
+mod pages;
 mod payload;
 mod process;
 mod proto;

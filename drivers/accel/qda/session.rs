@@ -9,6 +9,7 @@ use crate::{
         Pending, //
     },
     channel::Channel,
+    frame::Frame,
     gem::Buffer,
     heap::Offer,
     kernel_call::{
@@ -126,6 +127,12 @@ impl Session {
     /// - [`ENODEV`]: the DSP has gone.
     pub(crate) fn process(&self) -> Result<Arc<Process>> {
         self.state.lock().process().cloned()
+    }
+
+    /// A frame for a call; without a process, which the call needs anyway, an empty one.
+    pub(crate) fn frame(&self) -> Frame {
+        self.process()
+            .map_or_else(|_| Frame::new(), |process| process.frame())
     }
 
     /// Number of the session's process on its channel, and number of its bank.

@@ -3,6 +3,10 @@
 //! What one DSP process has in the address space of its bank.
 
 use crate::{
+    arena::{
+        Arena,
+        CallMemory, //
+    },
     bank::{
         AddressSpace,
         Lease, //
@@ -138,7 +142,8 @@ impl Drop for Mapped {
     }
 }
 
-/// Mappings of buffers, each made on first use, and the memory that the process itself was given.
+/// Mappings of buffers, each made on first use, the memory of calls, and that which the process
+/// itself was given.
 ///
 /// Fields are dropped in this order: the lease goes last.
 pub(crate) struct Space {
@@ -146,6 +151,8 @@ pub(crate) struct Space {
     heap: KVec<Heap>,
     shell: Option<Arc<Mapped>>,
     memory: Option<Coherent<[u8]>>,
+    /// Memory of calls.
+    pub(crate) arena: Arena,
     lease: Arc<Lease>,
 }
 
@@ -173,6 +180,7 @@ impl Space {
             heap: KVec::new(),
             shell: None,
             memory: None,
+            arena: Arena::new(),
             lease,
         }
     }
@@ -180,6 +188,15 @@ impl Space {
     /// The bank.
     pub(crate) fn lease(&self) -> &Arc<Lease> {
         &self.lease
+    }
+
+    /// Memory of `len` bytes for a call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arena::take`].
+    pub(crate) fn call_memory(&mut self, len: usize) -> Result<CallMemory> {
+        self.arena.take(&self.lease, len)
     }
 
     /// The mapping of `buffer`, made now if there is none, and kept until [`Space::forget`].

@@ -160,9 +160,10 @@ impl CompatFile {
     /// `FASTRPC_IOCTL_INVOKE`.
     fn invoke(&self, arg: UserArg) -> Result<i32> {
         let args: uapi::fastrpc_invoke = arg.read()?;
-        let call = Invoke::read(args.handle, args.sc, args.args)?;
+        let mut frame = self.session.frame();
+        let call = Invoke::read(args.handle, args.sc, args.args, &mut frame)?;
 
-        status_to_value(invoke(&self.session, call, self)?)
+        status_to_value(invoke(&self.session, call, frame, self)?)
     }
 
     /// `FASTRPC_IOCTL_ALLOC_DMA_BUFF`.

@@ -12,7 +12,8 @@ use crate::{
         Load,
         Outcome,
         Pending,
-        Request, //
+        Request,
+        Spare, //
     },
     proto::{
         Message,
@@ -129,6 +130,18 @@ impl Client {
         client_id: i32,
         number: i32,
     ) -> Result<Pending<Token>> {
+        self.submit_with(transport, class, client_id, number, None)
+    }
+
+    /// As [`Client::submit_to`], with a call that is over.
+    pub(super) fn submit_with(
+        &self,
+        transport: &dyn Transport,
+        class: Class,
+        client_id: i32,
+        number: i32,
+        spare: Option<Spare<Token>>,
+    ) -> Result<Pending<Token>> {
         self.calls.submit(
             transport,
             Request {
@@ -150,6 +163,7 @@ impl Client {
                 drops: self.drops.clone(),
                 late: self.late.clone(),
             },
+            spare,
         )
     }
 

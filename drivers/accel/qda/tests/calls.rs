@@ -86,6 +86,47 @@ mod cases {
     }
 
     #[test]
+    fn a_call_that_is_over_serves_another() -> Result {
+        let bench = Bench::new()?;
+        let first = bench.user(1)?;
+        bench.answer(bench.message(0).context, 5);
+
+        let (outcome, token, spare) = first.reclaim();
+        assert_eq!(outcome, Outcome::Status(5));
+        assert!(spare.is_some());
+        drop(token);
+
+        // Nothing of the first is left in the second: not its end, its client, or its context.
+        let second = bench.submit_with(&*bench.memory, Class::User, 2, 2, spare)?;
+        assert!(!has_ended(&second));
+        bench.answer(bench.message(0).context, 6);
+        bench.calls.retire(1);
+        assert!(!has_ended(&second));
+        bench.answer(bench.message(1).context, 7);
+        assert_eq!(status_of(second, 2), Some(7));
+        assert_eq!(bench.drops(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_call_that_goes_on_serves_no_other() -> Result {
+        let bench = Bench::new()?;
+        let (outcome, token, spare) = bench.user(1)?.reclaim();
+
+        assert_eq!(outcome, Outcome::Gone);
+        assert!(token.is_none() && spare.is_none());
+        bench.answer(bench.message(0).context, 0);
+        let mut tries = 0;
+        while bench.drops() == 0 {
+            // The reaper may not have run yet.
+            tries += 1;
+            assert!(tries < PATIENCE_MS);
+            fsleep(Delta::from_millis(1));
+        }
+        Ok(())
+    }
+
+    #[test]
     fn every_status_is_passed_on() -> Result {
         let bench = Bench::new()?;
 

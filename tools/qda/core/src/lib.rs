@@ -11,6 +11,7 @@
 //!   `decode`.
 //! - `slots_props`: who gets which slot of which bank, and that nobody shares with a stranger.
 //! - `numbers_props`: the numbers of buffers beside a simple model of them.
+//! - `pages_props`: the pages of call memory beside a list of them.
 //! - `state_props`: the states of a session beside a simple model of them.
 //! - `table_props`: the call table beside a simple model of it.
 //!
@@ -21,6 +22,8 @@
 pub mod layout;
 #[path = "../../../../drivers/accel/qda/numbers.rs"]
 pub mod numbers;
+#[path = "../../../../drivers/accel/qda/pages.rs"]
+pub mod pages;
 #[path = "../../../../drivers/accel/qda/proto.rs"]
 pub mod proto;
 #[path = "../../../../drivers/accel/qda/slots.rs"]
@@ -33,6 +36,7 @@ pub mod table;
 mod decode;
 mod layout_props;
 mod numbers_props;
+mod pages_props;
 mod proto_props;
 mod slots_props;
 mod state_props;

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a call needs of the kernel's own memory, kept for the next call.
+
+use crate::{
+    call::Spare,
+    invoke::UserArg,
+    layout::Arg,
+    payload::Payload,
+    space::Mapped, //
+};
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SpinLock, //
+    }, //
+};
+
+/// Frames that a process keeps: more calls at once allocate theirs.
+const KEPT: usize = 32;
+
+/// Frames that a process keeps when it makes no calls.
+const KEPT_IDLE: usize = 1;
+
+/// Most arguments of a call whose frame is kept.
+const KEPT_ARGS: usize = 128;
+
+/// The lists of a call, empty, with room for as much as an earlier call had, and the call itself.
+pub(crate) struct Frame {
+    /// Arguments as the program passed them.
+    pub(crate) user: KVec<UserArg>,
+    /// Arguments as the DSP sees them.
+    pub(crate) args: KVec<Arg>,
+    /// Uses of the buffers among them.
+    pub(crate) buffers: KVec<Arc<Mapped>>,
+    /// What goes before the inline arguments.
+    pub(crate) tables: KVec<u8>,
+    /// The call, when it is over.
+    pub(crate) call: Option<Spare<Payload>>,
+}
+
+impl Frame {
+    /// One without room.
+    pub(crate) fn new() -> Self {
+        Self {
+            user: KVec::new(),
+            args: KVec::new(),
+            buffers: KVec::new(),
+            tables: KVec::new(),
+            call: None,
+        }
+    }
+
+    /// Takes the list of arguments as the program passes them, which is empty.
+    pub(crate) fn take_user(&mut self) -> KVec<UserArg> {
+        core::mem::take(&mut self.user)
+    }
+
+    fn clear(&mut self) {
+        self.user.clear();
+        self.args.clear();
+        self.buffers.clear();
+        self.tables.clear();
+    }
+}
+
+/// The frames of one process that no call has.
+#[pin_data]
+pub(crate) struct Frames {
+    #[pin]
+    kept: SpinLock<KVec<Frame>>,
+    /// Whether a call took one since [`Frames::trim`].
+    recent: Atomic<bool>,
+}
+
+impl Frames {
+    /// None, with room for those that will be kept.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            kept <- {
+                let kept = KVec::with_capacity(KEPT, GFP_KERNEL)?;
+                new_spinlock!(kept)
+            },
+            recent: Atomic::new(false),
+        }? Error)
+    }
+
+    /// A frame for a call.
+    pub(crate) fn get(&self) -> Frame {
+        self.recent.store(true, Relaxed);
+        self.kept.lock().pop().unwrap_or_else(Frame::new)
+    }
+
+    /// Keeps the frame of a call that is over, if there is room. Returns whether there are more
+    /// now than a process needs that makes no calls.
+    pub(crate) fn put(&self, mut frame: Frame) -> bool {
+        frame.clear();
+        if frame.args.capacity() > KEPT_ARGS {
+            return false;
+        }
+
+        let mut kept = self.kept.lock();
+        let refused = kept.push_within_capacity(frame);
+        let many = kept.len() > KEPT_IDLE;
+        drop(kept);
+        // The frame comes back if there is no room, and goes without the lock.
+        drop(refused);
+        many
+    }
+
+    /// Lets go of frames that are not needed, if there was no call since the last time. Returns
+    /// whether there are still some.
+    pub(crate) fn trim(&self) -> bool {
+        if self.recent.xchg(false, Relaxed) {
+            return true;
+        }
+        loop {
+            let mut kept = self.kept.lock();
+            if kept.len() <= KEPT_IDLE {
+                return false;
+            }
+            let frame = kept.pop();
+            drop(kept);
+            drop(frame);
+        }
+    }
+}
