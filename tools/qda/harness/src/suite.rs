@@ -451,6 +451,15 @@ pub const SUITES: &[Suite] = &[
         }]),
     },
     Suite {
+        name: "hot-path",
+        about: "a call that is one of many allocates nothing and maps nothing",
+        what: What::Guest(&[Boot {
+            args: &["hot-path"],
+            limit: 300,
+            ..BENCH
+        }]),
+    },
+    Suite {
         name: "bench-smoke",
         about: "a short run of the benchmark, whose results have to be right",
         what: What::Guest(&[Boot {
