@@ -137,7 +137,7 @@ fn ask(session: &Session) -> Result<Values> {
 }
 
 fn send(channel: &Channel, who: &Identity) -> Result<Pending<Payload>> {
-    let mut frame = Frame::new();
+    let mut frame = Frame::new()?;
     frame.args.push(Arg::Inline { len: 4 }, GFP_KERNEL)?;
     frame
         .args

@@ -397,7 +397,7 @@ impl QdaFile {
         file: &DrmFile,
     ) -> Result<i32> {
         let session = Self::session(file);
-        let mut frame = session.frame();
+        let mut frame = session.frame()?;
         let call = Invoke::read(args.handle, args.sc, args.args, &mut frame)?;
 
         status_to_value(invoke(session, call, frame, &FileNames { dev, file })?)

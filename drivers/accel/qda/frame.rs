@@ -9,6 +9,10 @@ use crate::{
     payload::Payload,
     space::Mapped, //
 };
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
 use kernel::{
     new_spinlock,
     prelude::*,
@@ -31,8 +35,8 @@ const KEPT_IDLE: usize = 1;
 /// Most arguments of a call whose frame is kept.
 const KEPT_ARGS: usize = 128;
 
-/// The lists of a call, empty, with room for as much as an earlier call had, and the call itself.
-pub(crate) struct Frame {
+/// The lists of a call, and the call itself.
+pub(crate) struct Lists {
     /// Arguments as the program passed them.
     pub(crate) user: KVec<UserArg>,
     /// Arguments as the DSP sees them.
@@ -45,18 +49,7 @@ pub(crate) struct Frame {
     pub(crate) call: Option<Spare<Payload>>,
 }
 
-impl Frame {
-    /// One without room.
-    pub(crate) fn new() -> Self {
-        Self {
-            user: KVec::new(),
-            args: KVec::new(),
-            buffers: KVec::new(),
-            tables: KVec::new(),
-            call: None,
-        }
-    }
-
+impl Lists {
     /// Takes the list of arguments as the program passes them, which is empty.
     pub(crate) fn take_user(&mut self) -> KVec<UserArg> {
         core::mem::take(&mut self.user)
@@ -67,6 +60,46 @@ impl Frame {
         self.args.clear();
         self.buffers.clear();
         self.tables.clear();
+    }
+}
+
+/// Lists that are empty at first, with room for as much as an earlier call had. A box, since it
+/// moves with every step of a call.
+pub(crate) struct Frame(KBox<Lists>);
+
+impl Frame {
+    /// One without room.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new() -> Result<Self> {
+        let lists = KBox::new(
+            Lists {
+                user: KVec::new(),
+                args: KVec::new(),
+                buffers: KVec::new(),
+                tables: KVec::new(),
+                call: None,
+            },
+            GFP_KERNEL,
+        )?;
+
+        Ok(Self(lists))
+    }
+}
+
+impl Deref for Frame {
+    type Target = Lists;
+
+    fn deref(&self) -> &Lists {
+        &self.0
+    }
+}
+
+impl DerefMut for Frame {
+    fn deref_mut(&mut self) -> &mut Lists {
+        &mut self.0
     }
 }
 
@@ -92,9 +125,15 @@ impl Frames {
     }
 
     /// A frame for a call.
-    pub(crate) fn get(&self) -> Frame {
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn get(&self) -> Result<Frame> {
         self.recent.store(true, Relaxed);
-        self.kept.lock().pop().unwrap_or_else(Frame::new)
+        let kept = self.kept.lock().pop();
+
+        kept.map_or_else(Frame::new, Ok)
     }
 
     /// Keeps the frame of a call that is over, if there is room. Returns whether there are more

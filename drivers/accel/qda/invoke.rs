@@ -21,7 +21,10 @@ use crate::{
         Payload,
         Target, //
     },
-    process::Process,
+    process::{
+        Identity,
+        Process, //
+    },
     proto::{
         Scalars,
         HANDLE_KERNEL, //
@@ -227,8 +230,14 @@ impl Invoke {
         })
     }
 
-    /// The argument `arg` as the DSP is to see it; what it needs is added to `call`.
-    fn buffer_arg(&self, arg: &UserArg, names: &impl Names, call: &mut Parts<'_>) -> Result<Arg> {
+    /// The argument `arg` as the DSP is to see it; the buffer that it needs is added to `frame`.
+    fn buffer_arg(
+        &self,
+        arg: &UserArg,
+        names: &impl Names,
+        who: &Identity,
+        frame: &mut Frame,
+    ) -> Result<Arg> {
         match (arg.buffer(), arg.len) {
             // A number must mean something, also where nothing is passed.
             (Some(number), 0) if arg.offset.is_some() => names.handle(number).map(|_| Arg::Empty),
@@ -246,13 +255,10 @@ impl Invoke {
                     }
                     None => buffer_at(names, number, arg.ptr, len)?,
                 };
-                let mapped = call
-                    .process
-                    .identity
-                    .with_space(|space| space.map(&buffer))?;
+                let mapped = who.with_space(|space| space.map(&buffer))?;
                 let address = mapped.address() + offset;
 
-                call.frame.buffers.push(mapped, GFP_KERNEL)?;
+                frame.buffers.push(mapped, GFP_KERNEL)?;
                 Ok(Arg::Buffer {
                     // The DSP's own address says it all, where there is no user's.
                     pv: arg.offset.map_or(arg.ptr, |_| address),
@@ -264,8 +270,14 @@ impl Invoke {
     }
 
     /// A buffer that is passed by number, for the DSP to keep until it gives it back.
-    fn handle_arg(&self, arg: &UserArg, names: &impl Names, call: &mut Parts<'_>) -> Result<Arg> {
-        let who = &call.process.identity;
+    fn handle_arg(
+        &self,
+        arg: &UserArg,
+        names: &impl Names,
+        loans: &mut Loans<'_>,
+        frame: &mut Frame,
+    ) -> Result<Arg> {
+        let who = loans.who;
         // CAST: The DSP takes it as a signed number.
         let number = arg.handle as i32;
         let offset = u32::try_from(arg.offset.unwrap_or(arg.ptr)).map_err(|_| EINVAL)?;
@@ -296,9 +308,9 @@ impl Invoke {
             return Err(EINVAL);
         }
 
-        call.lend(number, &mapped)?;
+        loans.lend(number, &mapped)?;
         let address = mapped.address();
-        call.frame.buffers.push(mapped, GFP_KERNEL)?;
+        frame.buffers.push(mapped, GFP_KERNEL)?;
         Ok(Arg::Handle {
             number,
             offset,
@@ -313,24 +325,24 @@ impl Invoke {
         &self,
         session: &Session,
         process: &Process,
-        frame: Frame,
+        mut frame: Frame,
         names: &impl Names,
     ) -> Result<Pending<Payload>> {
         let who = &process.identity;
         let permit = process.permit()?;
 
-        let mut call = Parts::new(process, frame);
-        call.frame.args.reserve(self.args.len(), GFP_KERNEL)?;
+        let mut loans = Loans::new(who);
+        frame.args.reserve(self.args.len(), GFP_KERNEL)?;
         for (index, arg) in self.args.iter().enumerate() {
             let arg = if index < self.scalars.buffers() {
-                self.buffer_arg(arg, names, &mut call)?
+                self.buffer_arg(arg, names, who, &mut frame)?
             } else {
-                self.handle_arg(arg, names, &mut call)?
+                self.handle_arg(arg, names, &mut loans, &mut frame)?
             };
-            call.frame.args.push(arg, GFP_KERNEL)?;
+            frame.args.push(arg, GFP_KERNEL)?;
         }
 
-        let mut builder = Builder::new(who, call.take_frame())?;
+        let mut builder = Builder::new(who, frame)?;
         builder.limit(permit);
         builder.copy_from_user(self.scalars.in_bufs(), |index| self.args[index].ptr)?;
 
@@ -345,7 +357,7 @@ impl Invoke {
                 class: Class::User,
             },
         )?;
-        call.sent();
+        loans.keep();
         Ok(pending)
     }
 
@@ -364,45 +376,38 @@ impl Invoke {
     }
 }
 
-/// What a call that is being put together uses of its process.
-struct Parts<'a> {
-    process: &'a Process,
-    frame: Frame,
-    /// Numbers that were lent to the DSP with it; the loans end if it is not sent.
+/// Numbers that are lent to the DSP with a call; the loans end if it is not sent.
+struct Loans<'a> {
+    who: &'a Identity,
     lent: KVec<i32>,
 }
 
-impl<'a> Parts<'a> {
-    fn new(process: &'a Process, frame: Frame) -> Self {
+impl<'a> Loans<'a> {
+    fn new(who: &'a Identity) -> Self {
         Self {
-            process,
-            frame,
+            who,
             lent: KVec::new(),
         }
     }
 
-    fn take_frame(&mut self) -> Frame {
-        core::mem::replace(&mut self.frame, Frame::new())
-    }
-
     fn lend(&mut self, number: i32, mapped: &Arc<Mapped>) -> Result {
         self.lent.reserve(1, GFP_KERNEL)?;
-        self.process
-            .identity
+        self.who
             .held
             .with(|numbers| numbers.lend(number, Holding(mapped.clone())))?;
         Ok(self.lent.push(number, GFP_KERNEL)?)
     }
 
-    fn sent(mut self) {
+    /// The call is sent: they last until the DSP gives the buffers back.
+    fn keep(mut self) {
         self.lent.clear();
     }
 }
 
-impl Drop for Parts<'_> {
+impl Drop for Loans<'_> {
     fn drop(&mut self) {
         for number in self.lent.iter() {
-            self.process.identity.held.withdraw(*number);
+            self.who.held.withdraw(*number);
         }
     }
 }

@@ -102,7 +102,7 @@ impl QdaFile {
         file: &DrmFile,
     ) -> Result<i32> {
         let session = Self::session(file);
-        let mut frame = session.frame();
+        let mut frame = session.frame()?;
         let call = Invoke::read_call(args, &mut frame)?;
 
         args.status = invoke(session, call, frame, &FileNames { dev, file })?;

@@ -362,7 +362,7 @@ fn send(
     tid: i32,
     parts: &[Part<'_>],
 ) -> Result<Pending<Payload>> {
-    let mut frame = Frame::new();
+    let mut frame = Frame::new()?;
     for part in parts {
         frame.args.push(part.arg(), GFP_KERNEL)?;
         if let Part::Buffer(mapped, ..) = part {

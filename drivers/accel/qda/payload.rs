@@ -11,7 +11,10 @@ use crate::{
         Request, //
     },
     channel::Channel,
-    frame::Frame,
+    frame::{
+        Frame,
+        Lists, //
+    },
     held::Held,
     layout::Layout,
     process::{
@@ -248,7 +251,7 @@ impl Builder {
             self.memory.clear(range)?;
         }
 
-        let Frame { args, tables, .. } = &mut self.frame;
+        let Lists { args, tables, .. } = &mut *self.frame;
         tables.resize(self.layout.tables_len(), 0, GFP_KERNEL)?;
         self.layout
             .encode(args, base, prefix, tables)

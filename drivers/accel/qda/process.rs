@@ -241,7 +241,11 @@ impl Process {
     }
 
     /// A frame for a call.
-    pub(crate) fn frame(&self) -> Frame {
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn frame(&self) -> Result<Frame> {
         self.frames.get()
     }
 

@@ -130,7 +130,11 @@ impl Session {
     }
 
     /// A frame for a call; without a process, which the call needs anyway, an empty one.
-    pub(crate) fn frame(&self) -> Frame {
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn frame(&self) -> Result<Frame> {
         self.process()
             .map_or_else(|_| Frame::new(), |process| process.frame())
     }

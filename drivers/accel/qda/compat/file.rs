@@ -160,7 +160,7 @@ impl CompatFile {
     /// `FASTRPC_IOCTL_INVOKE`.
     fn invoke(&self, arg: UserArg) -> Result<i32> {
         let args: uapi::fastrpc_invoke = arg.read()?;
-        let mut frame = self.session.frame();
+        let mut frame = self.session.frame()?;
         let call = Invoke::read(args.handle, args.sc, args.args, &mut frame)?;
 
         status_to_value(invoke(&self.session, call, frame, self)?)
