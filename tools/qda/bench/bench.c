@@ -269,35 +269,37 @@ static int by_value(const void *a, const void *b)
 
 /*
  * Instructions of all that the guest does from one call to the next, or from one look at the counter
- * to the next without a state. Of many, that half which is closest together, and its middle: timers and
- * other threads have their turn now and then, and an answer may come before the guest is idle.
+ * to the next without a state. Of the calls in which the kernel's clock did not tick, the mean of
+ * that half which is in the middle: what a driver leaves to a thread of the kernel is done in the
+ * course of its call or of the next one.
  */
 static uint32_t instructions_each(struct state *state, long calls)
 {
-	uint32_t *list = calloc(calls, sizeof(*list)), before, middle;
-	long half = calls / 2, best = 0;
+	uint32_t *list = calloc(calls, sizeof(*list));
+	struct qda_floor_count before, now;
+	long count = 0, from, to;
+	uint64_t sum = 0;
 
 	if (!list)
 		exit(1);
-	before = measure_instructions();
+	measure_count(&before);
 	for (long i = 0; i < calls; i++) {
-		uint32_t now;
 		int ret = state ? state_call(state) : 0;
 
 		if (ret)
 			wrong(state->row, state->driver, "error", ret);
-		now = measure_instructions();
-		list[i] = now - before;
+		measure_count(&now);
+		if (now.ticks == before.ticks)
+			list[count++] = now.instructions - before.instructions;
 		before = now;
 	}
-	qsort(list, calls, sizeof(*list), by_value);
-	for (long i = 0; i + half < calls; i++) {
-		if (list[i + half] - list[i] < list[best + half] - list[best])
-			best = i;
-	}
-	middle = list[best + half / 2];
+	qsort(list, count, sizeof(*list), by_value);
+	from = count / 4;
+	to = count - from;
+	for (long i = from; i < to; i++)
+		sum += list[i];
 	free(list);
-	return middle;
+	return count ? sum / (to - from) : 0;
 }
 
 /*
@@ -309,10 +311,13 @@ static int count_instructions(int runs, long calls)
 	static struct state states[DRIVERS];
 	const struct row *rows;
 	int count = all_rows(&rows);
+	struct qda_floor_count now;
 	uint32_t looking;
+	int ret;
 
-	if (measure_instructions() < 0) {
-		printf("wrong row=all driver=all instructions=%ld\n", (long)measure_instructions());
+	ret = measure_count(&now);
+	if (ret) {
+		printf("wrong row=all driver=all instructions=%d\n", ret);
 		return 1;
 	}
 	choose_cpus(true);
@@ -328,6 +333,7 @@ static int count_instructions(int runs, long calls)
 		}
 		for (int r = 0; r < runs; r++) {
 			for (int d = 0; d < DRIVERS; d++) {
+				uint64_t switches;
 				uint32_t each;
 
 				if (!open[d])
@@ -336,10 +342,13 @@ static int count_instructions(int runs, long calls)
 				usleep(20000);
 				states[d].calls = 0;
 				hot(drivers[d]);
+				switches = measure_switches();
 				each = instructions_each(&states[d], calls) - looking;
+				switches = measure_switches() - switches;
 				cool(&states[d]);
-				printf("instructions row=%s driver=%s round=%d calls=%ld each=%u\n",
-				       rows[i].name, drivers[d]->name, r, calls, each);
+				printf("instructions row=%s driver=%s round=%d calls=%ld each=%u switches=%.2f\n",
+				       rows[i].name, drivers[d]->name, r, calls, each,
+				       (double)switches / calls);
 			}
 		}
 		for (int d = 0; d < DRIVERS; d++) {

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../guest-modules/qda_floor.h"
+
 /** define MAX_ARGS - most arguments of a call. */
 #define MAX_ARGS	64
 
@@ -135,8 +137,11 @@ void measure_resume(void);
 /** measure_end() - what there was since measure_begin() */
 struct sample measure_end(void);
 
-/** measure_instructions() - instructions of all since some time, modulo 2^32, or -errno */
-int64_t measure_instructions(void);
+/** measure_count() - instructions and ticks of all since some time. Return: 0 or -errno. */
+int measure_count(struct qda_floor_count *count);
+
+/** measure_switches() - switches from one thread to another since the guest started, or 0 */
+uint64_t measure_switches(void);
 
 /** struct counts - what tracing counted */
 struct counts {

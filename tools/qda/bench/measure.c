@@ -115,11 +115,21 @@ struct sample measure_end(void)
 	return sample;
 }
 
-int64_t measure_instructions(void)
+int measure_count(struct qda_floor_count *count)
 {
-	uint32_t instructions;
+	return ioctl(floor_fd(), QDA_FLOOR_COUNT, count) ? -errno : 0;
+}
 
-	if (ioctl(floor_fd(), QDA_FLOOR_INSTRUCTIONS, &instructions))
-		return -errno;
-	return instructions;
+uint64_t measure_switches(void)
+{
+	FILE *file = fopen("/proc/stat", "re");
+	unsigned long long switches = 0;
+	char line[4096];
+
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file) && sscanf(line, "ctxt %llu", &switches) != 1)
+		;
+	fclose(file);
+	return switches;
 }

@@ -6,13 +6,14 @@
  * could touch, and no bookkeeping beyond finding the waiter. What a FastRPC
  * driver takes beyond this is its own.
  *
- * It also reads two counters that user space has no good way to.
+ * It also reads counters that user space has no good way to.
  *
  * Only for the guest of the benchmark: the channel is expected to stay.
  */
 #include <linux/bitmap.h>
 #include <linux/completion.h>
 #include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
@@ -150,7 +151,7 @@ static int floor_instructions(u32 *count)
 
 static long floor_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	u32 count;
+	struct qda_floor_count count;
 	u64 idle;
 	int ret;
 
@@ -160,9 +161,12 @@ static long floor_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case QDA_FLOOR_IDLE:
 		ret = floor_idle(&idle);
 		return ret ? ret : put_user(idle, (u64 __user *)arg);
-	case QDA_FLOOR_INSTRUCTIONS:
-		ret = floor_instructions(&count);
-		return ret ? ret : put_user(count, (u32 __user *)arg);
+	case QDA_FLOOR_COUNT:
+		ret = floor_instructions(&count.instructions);
+		if (ret)
+			return ret;
+		count.ticks = (u32)jiffies;
+		return copy_to_user((void __user *)arg, &count, sizeof(count)) ? -EFAULT : 0;
 	default:
 		return -ENOTTY;
 	}

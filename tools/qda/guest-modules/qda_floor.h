@@ -19,10 +19,20 @@
 #define QDA_FLOOR_IDLE		_IOR('F', 0x41, __u64)
 
 /**
- * define QDA_FLOOR_INSTRUCTIONS - instructions that the CPU has executed, modulo 2^32
- *
- * EOPNOTSUPP if the CPU does not count them: QEMU's do under -icount only.
+ * struct qda_floor_count - what has happened so far
+ * @instructions: that the CPU has executed, modulo 2^32
+ * @ticks: of the kernel's clock, modulo 2^32
  */
-#define QDA_FLOOR_INSTRUCTIONS	_IOR('F', 0x42, __u32)
+struct qda_floor_count {
+	__u32 instructions;
+	__u32 ticks;
+};
+
+/**
+ * define QDA_FLOOR_COUNT - read &struct qda_floor_count
+ *
+ * EOPNOTSUPP if the CPU does not count: QEMU's do under -icount only.
+ */
+#define QDA_FLOOR_COUNT		_IOR('F', 0x42, struct qda_floor_count)
 
 #endif /* QDA_FLOOR_H */

@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10)]
     runs: u32,
     /// Calls of each run.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 200)]
     calls: u32,
     /// Nanoseconds that the simulated DSP takes for a call.
     #[arg(long, default_value_t = 5000)]

@@ -53,6 +53,8 @@ pub struct Measured {
     pub counts: Option<Counts>,
     /// Instructions a call, of each run.
     pub instructions: Vec<f64>,
+    /// Switches from one thread to another a call, of each of these runs.
+    pub switches: Vec<f64>,
     /// Bytes, of each round.
     pub memory: Vec<f64>,
 }
@@ -94,6 +96,10 @@ impl Measured {
 
     pub fn instructions(&self) -> Option<f64> {
         median(self.instructions.clone())
+    }
+
+    pub fn switches(&self) -> Option<f64> {
+        median(self.switches.clone())
     }
 
     pub fn memory(&self) -> Option<f64> {
@@ -219,8 +225,10 @@ impl Results {
                 self.entry(row, driver).counts = Some(counts);
             }
             "instructions" => {
-                let each = fields.get("each")?;
-                self.entry(row, driver).instructions.push(each);
+                let (each, switches) = (fields.get("each")?, fields.get("switches")?);
+                let entry = self.entry(row, driver);
+                entry.instructions.push(each);
+                entry.switches.push(switches);
             }
             _ => {
                 let bytes = fields.get("bytes")?;
@@ -249,7 +257,7 @@ mod tests {
             "time row=noop driver=qda round=0 calls=9 p50=2.5 p99=3 cpu=1.5 rate=100.0 late=1",
             "time row=noop driver=qda round=1 calls=9 p50=4.5 p99=3 cpu=1.5 rate=100.0 late=0",
             "absent row=poll driver=qda",
-            "instructions row=noop driver=qda round=0 calls=10 each=100",
+            "instructions row=noop driver=qda round=0 calls=10 each=100 switches=2.5",
             "memory row=idle-session driver=qda round=0 bytes=-4096",
             "# a remark",
             "ok 1 - noop with qda",
@@ -257,6 +265,7 @@ mod tests {
         let noop = results.measured("noop", "qda").unwrap();
         assert_eq!(noop.p50(), Some(4.5));
         assert_eq!(noop.instructions(), Some(100.0));
+        assert_eq!(noop.switches(), Some(2.5));
         assert!(results.measured("poll", "qda").is_none());
         assert!(results.row("poll").is_some());
         let memory = results.measured("idle-session", "qda").unwrap();

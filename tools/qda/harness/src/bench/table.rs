@@ -120,7 +120,8 @@ pub fn rows(results: &Results) -> String {
     text
 }
 
-/// The spread of the counted instructions of each row.
+/// The spread of the counted instructions of each row, and the switches between threads, whose
+/// number is what makes the spread.
 pub fn spreads(results: &Results) -> String {
     let mut text = String::new();
     for row in &results.rows {
@@ -131,11 +132,13 @@ pub fn spreads(results: &Results) -> String {
             ) {
                 let _ = writeln!(
                     text,
-                    "{:18} {driver:8} {:>9.0} instructions a call, spread {:.2} % over {} runs",
+                    "{:18} {driver:8} {:>9.0} instructions a call, spread {:.2} % over {} runs; \
+                     {:.2} switches",
                     row.name,
                     measured.instructions().unwrap_or_default(),
                     spread * 100.0,
-                    measured.instructions.len()
+                    measured.instructions.len(),
+                    measured.switches().unwrap_or_default()
                 );
             }
         }
