@@ -6,6 +6,7 @@
 //! the other. How a call is served is in [`crate::serve`], how it reaches memory in
 //! [`crate::dma`].
 
+use crate::babble::Babble;
 use crate::call::Call;
 use crate::check::Shape;
 use crate::glink::Side;
@@ -18,7 +19,7 @@ use crate::process::Process;
 use crate::script::Active;
 use crate::stats::{count, Counters, FaultRecord};
 use crate::strict::{Judge, Profile, Rule};
-use crate::wire::{status, Address, Request, Response, PD_EXIT_CTX, POLL_DONE};
+use crate::wire::{status, Address, Notice, Request, Response, PD_EXIT_CTX, POLL_DONE};
 use anyhow::Context as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -76,6 +77,8 @@ pub(crate) struct Inner {
     pub has_heap: bool,
     /// Banks that messages named since the test began.
     pub used: BTreeSet<Bank>,
+    /// What it says unasked.
+    pub babble: Option<Babble>,
 }
 
 /// A simulated DSP.
@@ -266,16 +269,50 @@ impl Dsp {
     /// The channel is closed or fails.
     pub fn kill_process(&self, process: &Arc<Process>) -> anyhow::Result<()> {
         self.end_calls(process);
-        let channel = self
-            .inner()
-            .channel
-            .clone()
-            .context("the channel is closed")?;
         let notice = Response {
             ctx: PD_EXIT_CTX,
             retval: 0,
         };
-        channel.send(&notice.encode())
+        self.say(&notice.encode())
+    }
+
+    /// As [`Dsp::kill_process`], but calls that are parked are not answered before the process is
+    /// released, and the notice says which process it was.
+    ///
+    /// # Errors
+    ///
+    /// The channel is closed or fails.
+    pub fn kill_process_named(&self, process: &Process) -> anyhow::Result<()> {
+        process.kill();
+        self.notify();
+        let notice = Notice {
+            client_id: process.client,
+            state: 3,
+        };
+        self.say(&notice.encode())
+    }
+
+    /// Sends the guest a message that it has not asked for.
+    ///
+    /// # Errors
+    ///
+    /// The channel is closed or fails.
+    pub fn say(&self, message: &[u8]) -> anyhow::Result<()> {
+        let channel = self.inner().channel.clone();
+        channel.context("the channel is closed")?.send(message)
+    }
+
+    /// Has it say things that mean nothing, all the time, as this seed decides, or no longer. Gives
+    /// how many it has said since the last time.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had.
+    pub fn babble(&self, seed: Option<u64>) -> std::io::Result<u64> {
+        let next = seed.map(|seed| Babble::start(self.me.clone(), self.label(), seed));
+        let next = next.transpose()?;
+        let last = std::mem::replace(&mut self.inner().babble, next);
+        Ok(last.map_or(0, |babble| babble.sent()))
     }
 
     fn end_calls(&self, process: &Arc<Process>) {

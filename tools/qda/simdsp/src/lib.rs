@@ -24,7 +24,7 @@
 //! lanes, process, call      its threads, processes and calls
 //! strict, check             the rules it insists on
 //! kernel_calls, pd/*        what handles 1 and 2 and the user-PD services do
-//! script, control           per-test behaviour, and the port by which a test asks for it
+//! script, babble, control   per-test behaviour, and the port by which a test asks for it
 //! ```
 
 pub mod board;
@@ -51,6 +51,7 @@ pub mod smmu;
 pub mod stream;
 pub mod trace;
 
+pub mod babble;
 pub mod call;
 pub mod check;
 pub mod control;

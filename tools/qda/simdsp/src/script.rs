@@ -76,11 +76,15 @@ pub enum Action {
     CtxFirst(Ctx),
     /// Cut the answer to this many bytes.
     Short(usize),
+    /// Send so many bytes of an answer first, then answer rightly.
+    ShortFirst(usize),
     /// Stretch the answer to this many bytes.
     Long(usize),
     /// Change the metadata before answering.
     Rewrite(Rewrite),
-    /// Give back these numbers (at most 16).
+    /// Change all of the metadata before answering, as this seed and the number of the call decide.
+    Scramble(u64),
+    /// Give back these numbers. There is room for 16; more run into what comes behind, to its end.
     Fdlist(Vec<u64>),
     /// Write this into the poll word, whatever the process asked for.
     PollWord(u32),
@@ -150,6 +154,8 @@ pub enum Word {
     PageSize,
     /// Entry of the checksums.
     Crc,
+    /// Any 32 bits: the first that are so many are in front of.
+    Any,
 }
 
 /// An access to memory.
@@ -297,6 +303,7 @@ mod tests {
     fn every_action_has_a_json_form() {
         let all = r#"["hold","drop","reply_twice",{"delay_ms":5},{"fail":2147484692},{"status":1},
             {"ctx":"stale"},{"ctx_first":"sentinel"},{"ctx":{"raw":7}},{"short":8},{"long":64},
+            {"short_first":3},{"scramble":9},{"rewrite":{"word":"any","index":96,"value":1}},
             {"rewrite":{"word":"len","index":1,"value":4294967295}},{"fdlist":[3,4]},
             {"poll_word":912559},{"touch":{"iova":4096,"len":4,"write":true}},
             {"touch":{"arg":1,"len":4,"after_ms":20}},{"flood":1000}]"#;

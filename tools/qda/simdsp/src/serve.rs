@@ -3,6 +3,7 @@
 //! How one call is served: its tables are read and judged, the script has its say, the module
 //! runs, and the answer goes out.
 
+use crate::babble::Random;
 use crate::call::{Abort, Call, Cx, Prepared};
 use crate::dsp::Dsp;
 use crate::kernel_calls;
@@ -220,6 +221,7 @@ impl Dsp {
                 Action::Fdlist(list) => numbers.clone_from(list),
                 Action::PollWord(word) => poll = Some(*word),
                 Action::Rewrite(rewrite) => self.rewrite(call, layout, *rewrite),
+                Action::Scramble(seed) => self.scramble(call, layout, *seed),
                 Action::Touch(touch) if touch.after_ms.is_none() => self.touch(call, *touch),
                 _ => {}
             }
@@ -233,7 +235,7 @@ impl Dsp {
             poll = poll.or(Some(POLL_DONE));
         }
         if !numbers.is_empty() {
-            numbers.truncate(meta::FDLIST_LEN);
+            numbers.truncate(((layout.poll() - layout.fdlist()) / 8) as usize);
             let bytes: Vec<u8> = numbers
                 .iter()
                 .flat_map(|number| number.to_le_bytes())
@@ -273,8 +275,18 @@ impl Dsp {
             Word::PageAddr => (layout.page(i), 8),
             Word::PageSize => (layout.page(i) + 8, 8),
             Word::Crc => (layout.crc() + 4 * i as u64, 4),
+            Word::Any => (4 * i as u64, 4),
         };
+        if offset + size as u64 > layout.end() {
+            log::warn!("{}: {rewrite:?} is not in the metadata", self.label());
+            return;
+        }
         self.poke(call, offset, &rewrite.value.to_le_bytes()[..size]);
+    }
+
+    fn scramble(&self, call: &Call, layout: Layout, seed: u64) {
+        let mut random = Random::new(seed ^ call.serial << 32);
+        self.poke(call, 0, &random.bytes(layout.end() as usize));
     }
 
     fn touch(&self, call: &Call, touch: Touch) {
@@ -401,6 +413,7 @@ fn payloads(call: &Call, status: i32) -> Vec<Vec<u8>> {
                 answer(sequence << 16 | u64::from(i % 255 + 1) << 8)
             })),
             Action::CtxFirst(other) => before.push(answer(other.of(ctx))),
+            Action::ShortFirst(len) => before.push(answer(ctx)[..(*len).min(main.len())].to_vec()),
             Action::Ctx(other) => main = answer(other.of(ctx)),
             Action::Short(len) => main.truncate(*len),
             Action::Long(len) => main.resize((*len).max(main.len()), 0xEE),

@@ -61,6 +61,7 @@ impl Dsp {
         self.judge().reset();
         let mut inner = self.inner();
         inner.script.clear();
+        inner.babble = None;
         inner.faults.clear();
         inner.used.clear();
         self.counters.faults.store(0, Ordering::Relaxed);

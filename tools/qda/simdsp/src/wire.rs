@@ -13,12 +13,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const REQUEST_LEN: usize = 40;
 /// Bytes of a response (206-209), padding included.
 pub const RESPONSE_LEN: usize = 16;
+/// Bytes of a notice that names a process, padding included.
+pub const NOTICE_LEN: usize = 24;
 /// The protocol's page, whatever the page size of the guest is.
 pub const PAGE: u64 = 4096;
 /// What a polled process finds in the poll word of a call that succeeded (131).
 pub const POLL_DONE: u32 = 0xdecaf;
 /// Context of the notice that firmware sends unasked when a protection domain exits (63).
 pub const PD_EXIT_CTX: u64 = 0xABCD_ABCD;
+/// First word of a notice that says more, as out-of-tree drivers for the same firmware read it.
+pub const NOTICE_PD_STATE: u32 = 4;
 /// Highest handle that is assigned statically (49).
 pub const MAX_STATIC_HANDLE: u32 = 20;
 
@@ -63,6 +67,16 @@ struct RawRequest {
 struct RawResponse {
     ctx: U64,
     retval: I32,
+    pad: U32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawNotice {
+    ctx: U64,
+    kind: U32,
+    client_id: I32,
+    state: U32,
     pad: U32,
 }
 
@@ -147,6 +161,29 @@ impl Response {
             ctx: raw.ctx.get(),
             retval: raw.retval.get(),
         })
+    }
+}
+
+/// A notice that names the process whose state has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// Which process.
+    pub client_id: i32,
+    /// Its state: 0 up, 1 exited, 2 ended by force, 3 ended by an exception, 4 the DSP restarts.
+    pub state: u32,
+}
+
+impl Notice {
+    /// Encodes the notice; the padding is zero.
+    pub fn encode(&self) -> [u8; NOTICE_LEN] {
+        let raw = RawNotice {
+            ctx: PD_EXIT_CTX.into(),
+            kind: NOTICE_PD_STATE.into(),
+            client_id: self.client_id.into(),
+            state: self.state.into(),
+            pad: 0.into(),
+        };
+        zerocopy::transmute!(raw)
     }
 }
 
@@ -282,6 +319,14 @@ mod tests {
         assert_eq!((request.pd(), request.sc.ins(), request.size), (1, 1, 4096));
         let addr = Address::split(request.addr, 32);
         assert_eq!((addr.bank, addr.iova), (2, 0xffff_e000));
+        let notice = Notice {
+            client_id: 0x0102,
+            state: 3,
+        };
+        assert_eq!(
+            notice.encode(),
+            [0xCD, 0xAB, 0xCD, 0xAB, 0, 0, 0, 0, 4, 0, 0, 0, 2, 1, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]
+        );
         let response = Response {
             ctx: 0x1122_3344,
             retval: -1,

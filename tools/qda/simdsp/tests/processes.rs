@@ -417,6 +417,34 @@ fn a_process_dies_alone() {
 }
 
 #[test]
+fn a_process_that_died_is_named() {
+    const BAD_STATE: i32 = 0x8000_040Du32 as i32;
+    let mut guest = Guest::new();
+    let doomed = guest.attach(1, 1);
+    let module = guest.open(doomed, "simdsp");
+    let held = guest.send(doomed, module, 9, &[]);
+    guest.wait_stat("held", 1);
+    assert!(guest.ask("kill cdsp 1 twice").starts_with("error"));
+    assert_eq!(guest.ask("kill cdsp 1 named"), "ok");
+    let notice = guest.raw_answer().expect("a notice");
+    assert_eq!(notice[..8], 0xabcd_abcdu64.to_le_bytes());
+    assert_eq!(notice[8..20], [4, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0]);
+    assert!(guest.is_quiet());
+
+    // What it was at is answered when it is released.
+    let kernel = Caller {
+        tid: 77,
+        ..Guest::kernel(doomed)
+    };
+    let release = guest.send(kernel, 1, 1, &[words(&[1])]);
+    assert_eq!(guest.answer(), (held.ctx, BAD_STATE));
+    assert_eq!(guest.answer(), (release.ctx, 0));
+    guest.free(&held);
+    guest.free(&release);
+    assert_eq!(guest.ask("end"), "ok");
+}
+
+#[test]
 fn polled_thread_may_call_again() {
     // The answer to the first call is late; its poll word is not.
     let mut guest = Guest::new();

@@ -81,6 +81,9 @@ fn answers() {
     assert_eq!(ctx(&got[0]), 0xABCD_ABCD);
     let (sent, got, _) = run(r#"{"ctx_first":"unknown"}"#, 2);
     assert_eq!((ctx(&got[0]) == sent, ctx(&got[1])), (false, sent));
+    let (sent, got, _) = run(r#"{"short_first":12}"#, 2);
+    assert_eq!((got[0].len(), got[1].len(), ctx(&got[1])), (12, 16, sent));
+    assert_eq!(got[0], got[1][..12]);
     let (sent, got, _) = run(r#""reply_twice""#, 2);
     assert_eq!((ctx(&got[0]), ctx(&got[1])), (sent, sent));
 }
@@ -123,6 +126,88 @@ fn metadata_is_rewritten() {
     );
     assert_eq!((word(80), word(88), word(96)), (9, 10, 0));
     assert_eq!(word(80 + 384) as u32, 912_559);
+}
+
+#[test]
+fn any_word_of_the_metadata_and_all_of_it() {
+    let (mut guest, caller, module) = opened();
+    let actions = r#"{"rewrite":{"word":"any","index":3,"value":4294967298}},
+        {"rewrite":{"word":"any","index":116,"value":7}},
+        {"rewrite":{"word":"any","index":117,"value":8}}"#
+        .replace('\n', "");
+    let before = guest.encode(caller, module, 2, &[Arg::In(vec![7; 8]), Arg::Out(8)]);
+    let sent = scripted(&mut guest, caller, module, &actions);
+    assert_eq!(guest.take(&sent).0, 0);
+    let sent = scripted(&mut guest, caller, module, &actions);
+    assert_eq!(guest.answer(), (sent.ctx, 0));
+    let meta = guest.peek(1, sent.addr, 472);
+    assert_eq!(meta[12..16], [2, 0, 0, 0]);
+    // The poll word is the last; what lies behind it is not touched.
+    assert_eq!(meta[464..472], [7, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(meta[16 + 8..16 + 16], before.meta[16 + 8..16 + 16]);
+    guest.free(&sent);
+
+    let mut last = Vec::new();
+    for _ in 0..2 {
+        let sent = scripted(
+            &mut guest,
+            caller,
+            module,
+            r#"{"scramble":5},{"fdlist":[9]}"#,
+        );
+        assert_eq!(guest.answer(), (sent.ctx, 0));
+        let meta = guest.peek(1, sent.addr, 472);
+        assert!(meta[..80].iter().filter(|byte| **byte == 0).count() < 20);
+        assert_eq!(meta[80..88], [9, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(meta[468..472], [0; 4]);
+        // Every call has its own.
+        assert_ne!(meta, last);
+        assert_eq!(guest.outs(&sent)[0], [7; 8]);
+        last = meta;
+        guest.free(&sent);
+    }
+
+    // More numbers than there is room for end at the poll word.
+    let list = vec!["7"; 60].join(",");
+    let sent = scripted(
+        &mut guest,
+        caller,
+        module,
+        &format!(r#"{{"fdlist":[{list}]}}"#),
+    );
+    assert_eq!(guest.answer(), (sent.ctx, 0));
+    let meta = guest.peek(1, sent.addr, 472);
+    assert_eq!(meta[80 + 47 * 8..80 + 48 * 8], [7, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(meta[464..468], [0; 4]);
+}
+
+#[test]
+fn unasked() {
+    let guest = Guest::new();
+    assert_eq!(guest.ask("say cdsp 01ff 2"), "ok");
+    assert_eq!(guest.raw_answer().as_deref(), Some(&[1, 255][..]));
+    assert_eq!(guest.raw_answer().as_deref(), Some(&[1, 255][..]));
+    assert_eq!(guest.ask("say cdsp -"), "ok");
+    assert_eq!(guest.raw_answer().as_deref(), Some(&[][..]));
+    assert!(guest.ask("say cdsp 1").starts_with("error "));
+
+    // The same seed says the same.
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(guest.ask("babble cdsp on 7"), "ok 0");
+        said.push((0..20).map(|_| guest.raw_answer()).collect::<Vec<_>>());
+        let count = guest.ask("babble cdsp off");
+        let count: u64 = count.strip_prefix("ok ").unwrap().parse().unwrap();
+        // The last may be counted a little later.
+        assert!(count >= 19, "{count}");
+        while !guest.is_quiet() {}
+    }
+    assert_eq!(said[0], said[1]);
+    assert!(guest.ask("babble cdsp on").starts_with("error "));
+    assert_eq!(guest.ask("babble cdsp on 8"), "ok 0");
+    assert_eq!(guest.ask("end"), "ok");
+    while !guest.is_quiet() {}
+    assert!(guest.is_quiet());
 }
 
 #[test]

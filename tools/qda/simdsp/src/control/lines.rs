@@ -33,6 +33,8 @@ const REQUESTS: &[&str] = &[
     "release-held",
     "complete-listener",
     "kill",
+    "say",
+    "babble",
     "reverse",
     "reverse-open",
     "read-file",
@@ -233,8 +235,29 @@ impl Server {
                 let process = dsp
                     .process(client as i32)
                     .with_context(|| format!("no client {client}"))?;
-                dsp.kill_process(&process)?;
+                match args.0.pop_front() {
+                    None => dsp.kill_process(&process)?,
+                    Some("named") => dsp.kill_process_named(&process)?,
+                    Some(word) => bail!("{word:?} is not \"named\""),
+                }
                 "ok".into()
+            }
+            "say" => {
+                let message = match args.word()? {
+                    "-" => Vec::new(),
+                    hex => unhex(hex)?,
+                };
+                for _ in 0..args.optional::<u64>()?.unwrap_or(1) {
+                    dsp.say(&message)?;
+                }
+                "ok".into()
+            }
+            "babble" => {
+                let seed = match args.one_of("on", "off")? {
+                    true => Some(args.number()?),
+                    false => None,
+                };
+                format!("ok {}", dsp.babble(seed)?)
             }
             "reverse" => {
                 let (client, call) = args.reverse()?;

@@ -22,6 +22,9 @@
 //! | `release-held <dsp> [status]` | `ok <n calls>`; without a status they are executed |
 //! | `complete-listener <dsp> <status>` | `ok <n calls>` |
 //! | `kill <dsp> <client>` | `ok`; the process dies: its calls fail, later ones too, and the DSP sends the notice |
+//! | `kill <dsp> <client> named` | `ok`; as before, but parked calls are not answered before the process is released, and the notice says which process it was |
+//! | `say <dsp> <hex or -> [n]` | `ok`; the DSP sends this message, once or n times |
+//! | `babble <dsp> on <seed>` or `babble <dsp> off` | `ok <messages>`, those since the last time; the DSP sends messages that mean nothing, whenever it has a channel, until the test ends |
 //! | `reverse <dsp> <handle> <method> [client:<n>] [in:<hex>]... [out:<len>]...` | `ok <status> <hex or -> ...` |
 //! | `reverse-open <dsp> <name>` | `ok <status> <handle> <error>` |
 //! | `read-file <dsp> <name>` | `ok <hex or ->`; a file of the guest, by the service apps_std |

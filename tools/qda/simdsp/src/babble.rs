@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Numbers that only look random, and a DSP that talks without being asked.
+
+use crate::dsp::Dsp;
+use crate::wire::{Notice, Response, PD_EXIT_CTX};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Pause between two messages.
+const PAUSE: Duration = Duration::from_micros(200);
+/// Longest message.
+const LONGEST: usize = 64;
+/// First id that is no process': the guest counts from 1.
+const NOBODY: i32 = 1 << 29;
+
+/// A sequence of numbers that a seed decides (SplitMix64).
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// The sequence of this seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+
+    /// The next number, below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.draw() % limit
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.draw() as u8).collect()
+    }
+}
+
+/// A message that means nothing to the guest: none answers a call, names a process that there is, or
+/// says that one has ended of which nobody knows which.
+pub fn nonsense(random: &mut Random) -> Vec<u8> {
+    let status = random.draw() as i32;
+    // Bits that no context has.
+    let odd = random.draw() | 1 << (5 + random.below(3));
+    let answer = |ctx| {
+        Response {
+            ctx,
+            retval: status,
+        }
+        .encode()
+        .to_vec()
+    };
+    match random.below(6) {
+        // A sequence number from the far end.
+        0 => answer(u64::MAX << 32 | random.below(1 << 20)),
+        1 => answer(if odd == PD_EXIT_CTX { 0 } else { odd }),
+        2 => Notice {
+            client_id: NOBODY + random.below(1 << 20) as i32,
+            state: random.below(6) as u32,
+        }
+        .encode()
+        .to_vec(),
+        // A word of signalling.
+        3 => random.bytes(8),
+        // Too short for an answer, whatever the context.
+        4 => {
+            let len = random.below(16) as usize;
+            random.bytes(len)
+        }
+        _ => {
+            let mut long = answer(odd & !0xFFFF_0000_0000);
+            let len = 16 + random.below(LONGEST as u64 - 15) as usize;
+            long.resize(len, status as u8);
+            long
+        }
+    }
+}
+
+/// A thread that sends such messages for as long as this lives, whenever there is a channel.
+#[derive(Debug)]
+pub struct Babble {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Babble {
+    /// Begins.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had.
+    pub(crate) fn start(dsp: Weak<Dsp>, label: &str, seed: u64) -> std::io::Result<Self> {
+        let (stop, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let babble = Self {
+            stop: stop.clone(),
+            sent: sent.clone(),
+        };
+        let mut random = Random::new(seed);
+        std::thread::Builder::new()
+            .name(format!("{label} babble"))
+            .spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(dsp) = dsp.upgrade() else { return };
+                    // Without a channel there is nobody to hear it.
+                    if dsp.say(&nonsense(&mut random)).is_ok() {
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    }
+                    drop(dsp);
+                    std::thread::sleep(PAUSE);
+                }
+            })?;
+        Ok(babble)
+    }
+
+    /// Messages so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Babble {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn seeds_decide(seed: u64) {
+            let draw = || {
+                let mut random = Random::new(seed);
+                (0..50).map(|_| nonsense(&mut random)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(draw(), draw());
+        }
+
+        #[test]
+        fn nonsense_answers_nothing(seed: u64) {
+            let mut random = Random::new(seed);
+            for _ in 0..200 {
+                let message = nonsense(&mut random);
+                prop_assert!(message.len() <= LONGEST);
+                let Some(response) = Response::decode(&message) else { continue };
+                if response.ctx == PD_EXIT_CTX {
+                    prop_assert!(response.retval == 4 && message.len() == 24);
+                    let id = i32::from_le_bytes(message[12..16].try_into().unwrap());
+                    prop_assert!(id >= NOBODY);
+                } else {
+                    // A sequence number that the guest does not reach, or bits that it does not use.
+                    prop_assert!(response.ctx >> 48 != 0 || response.ctx & 0xF0 != 0);
+                }
+            }
+        }
+    }
+}
