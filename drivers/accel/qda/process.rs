@@ -289,8 +289,6 @@ impl Process {
     pub(crate) fn park(&self, thread: &Task, invoke: Invoke, pending: Pending<Payload>) -> Result {
         let mut list = self.parked.lock();
 
-        // Threads that have ended do not come back.
-        list.retain(|parked| !parked.thread.is_exiting());
         list.reserve(1, GFP_KERNEL)?;
         list.push(
             Parked {
@@ -307,6 +305,9 @@ impl Process {
     /// that comes with another call has given up the one it had parked.
     pub(crate) fn unpark(&self, thread: &Task, invoke: &Invoke) -> Option<Pending<Payload>> {
         let mut list = self.parked.lock();
+
+        // Threads that have ended do not come back, and their calls count.
+        list.retain(|parked| !parked.thread.is_exiting());
         let index = list
             .iter()
             .position(|parked| core::ptr::eq(&*parked.thread, thread))?;
