@@ -352,6 +352,11 @@ impl<P: Load> Calls<P> {
         self.exits.load(Relaxed)
     }
 
+    /// Calls that are not answered yet, or that nobody has collected.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.state.lock().table.used()
+    }
+
     /// Messages from the DSP so far that answered no call, apart from [`Calls::exits`].
     pub(crate) fn ignored(&self) -> u64 {
         self.ignored.load(Relaxed)

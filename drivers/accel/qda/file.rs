@@ -80,6 +80,10 @@ impl drm::file::DriverFile for QdaFile {
             "qda-buffers:\t{} KiB\n",
             self.get_ref().account.bytes() / 1024
         ));
+        printer.print(fmt!(
+            "qda-calls:\t{}\n",
+            session.channel().calls.outstanding()
+        ));
         printer.print(fmt!("qda-pd-exits:\t{}\n", session.channel().calls.exits()));
         if let Ok((client_id, bank)) = session.identity() {
             printer.print(fmt!("qda-client:\t{}\n", client_id));

@@ -204,6 +204,11 @@ impl<T> CallTable<T> {
         self.take_first(|slot| slot.abandoned && slot.answered)
     }
 
+    /// How many calls are in the table, whatever their state.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     /// Takes out a call for which `wanted` holds, answered or not.
     pub(crate) fn evict(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         self.take_first(|slot| wanted(&slot.call))
