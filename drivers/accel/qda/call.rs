@@ -10,6 +10,7 @@
 //! without a waiter are dropped by a work item, on a queue that is drained before the channel goes.
 
 use crate::{
+    exits::Exits,
     proto::{
         Context,
         Message,
@@ -72,9 +73,12 @@ pub(crate) enum Outcome {
     Gone,
 }
 
-/// [`Call::outcome`] of a call that has not ended; no status has this value, nor [`GONE`].
+/// [`Call::outcome`] of a call that has not ended; no status has this value, nor the others.
 const PENDING: i64 = i64::MIN;
+/// Of one that has ended as [`Outcome::Gone`].
 const GONE: i64 = i64::MAX;
+/// Of one whose caller has to leave, whatever becomes of it.
+const DESERTED: i64 = i64::MAX - 1;
 
 /// What a call owns.
 pub(crate) trait Load: Send + Unpin + 'static {
@@ -82,10 +86,19 @@ pub(crate) trait Load: Send + Unpin + 'static {
     fn answered(&self);
 }
 
+/// Who acts on the DSP's notices that its processes have ended.
+pub(crate) trait ExitHandler: Send + Sync {
+    /// The DSP says that the process `client_id` has ended; there may be none of that number. May
+    /// sleep, but does not wait for the DSP.
+    fn exited(&self, client_id: i32);
+}
+
 /// A call that was sent, or is about to be.
 #[pin_data]
 pub(crate) struct Call<P> {
     client_id: Atomic<i32>,
+    /// Whether it is a program's.
+    is_user: Atomic<bool>,
     outcome: Atomic<i64>,
     #[pin]
     done: Completion,
@@ -97,10 +110,11 @@ pub(crate) struct Call<P> {
 pub(crate) struct Spare<P>(Pin<UniqueArc<Call<P>>>);
 
 impl<P: Load> Spare<P> {
-    fn renew(self, client_id: i32, payload: P) -> Arc<Call<P>> {
+    fn renew(self, client_id: i32, class: Class, payload: P) -> Arc<Call<P>> {
         let call = Arc::from(self.0);
 
         call.client_id.store(client_id, Relaxed);
+        call.is_user.store(class == Class::User, Relaxed);
         call.outcome.store(PENDING, Relaxed);
         call.done.reinit();
         *call.payload.lock() = Some(payload);
@@ -126,7 +140,15 @@ impl<P> Call<P> {
             Outcome::Status(status) => i64::from(status),
             Outcome::Gone => GONE,
         };
-        self.outcome.store(value, Release);
+        self.settle(value);
+    }
+
+    /// Wakes the caller with an outcome, if there is none yet. Whoever calls this has the lock of
+    /// the table, or has taken the call out.
+    fn settle(&self, outcome: i64) {
+        if self.outcome.load(Relaxed) == PENDING {
+            self.outcome.store(outcome, Release);
+        }
         self.done.complete_all();
     }
 }
@@ -134,6 +156,8 @@ impl<P> Call<P> {
 struct State<P> {
     table: CallTable<Arc<Call<P>>>,
     queue: Option<OwnedQueue>,
+    exits: Exits,
+    handler: Option<Arc<dyn ExitHandler>>,
 }
 
 /// All outstanding calls of one channel.
@@ -144,7 +168,6 @@ pub(crate) struct Calls<P: Load> {
     #[pin]
     reaper: Work<Calls<P>>,
     ignored: Atomic<u64>,
-    exits: Atomic<u64>,
 }
 
 impl_has_work! {
@@ -163,17 +186,30 @@ impl<P: Load> WorkItem for Calls<P> {
             };
             call.answered_unheard();
         }
+
+        loop {
+            let exited = this.state.lock().exits.take();
+            let Some(client_id) = exited else {
+                break;
+            };
+            let handler = this.state.lock().handler.clone();
+            if let Some(handler) = handler {
+                handler.exited(client_id);
+            }
+        }
     }
 }
 
 /// What [`Calls::submit`] sends, apart from what it decides itself.
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
     /// DSP process that the call belongs to, also when the message does not name it.
     pub(crate) client_id: i32,
     /// Who may be refused.
     pub(crate) class: Class,
     /// Protection domain of the DSP process.
     pub(crate) pd: ProtectionDomain,
+    /// Whether the DSP process is no more; then only calls pass that end it.
+    pub(crate) dead: &'a Atomic<bool>,
     /// The message; its context is filled in.
     pub(crate) message: Message,
 }
@@ -196,10 +232,11 @@ impl<P: Load> Calls<P> {
                 state <- new_spinlock_irq!(State {
                     table,
                     queue: Some(queue),
+                    exits: Exits::new(),
+                    handler: None,
                 }),
                 reaper <- new_work!("qda::Calls::reaper"),
                 ignored: Atomic::new(0),
-                exits: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -210,22 +247,23 @@ impl<P: Load> Calls<P> {
     ///
     /// # Errors
     ///
-    /// - [`EPIPE`]: the channel is closing.
+    /// - [`EPIPE`]: the channel is closing, or the DSP process is no more.
     /// - [`ENOSPC`]: no slot is free.
     /// - [`ENOMEM`]: out of memory.
     /// - whatever the transport reports.
     pub(crate) fn submit(
         self: &Arc<Self>,
         transport: &dyn Transport,
-        request: Request,
+        request: Request<'_>,
         payload: P,
         spare: Option<Spare<P>>,
     ) -> Result<Pending<P>> {
         let call = match spare {
-            Some(spare) => spare.renew(request.client_id, payload),
+            Some(spare) => spare.renew(request.client_id, request.class, payload),
             None => Arc::pin_init(
                 pin_init!(Call {
                     client_id: Atomic::new(request.client_id),
+                    is_user: Atomic::new(request.class == Class::User),
                     outcome: Atomic::new(PENDING),
                     done <- Completion::new(),
                     payload <- new_mutex!(Some(payload)),
@@ -236,6 +274,11 @@ impl<P: Load> Calls<P> {
 
         let context = {
             let mut state = self.state.lock();
+            // With the lock: what gets in before the end of the process is found by those who
+            // look for its calls after it.
+            if request.dead.load(Relaxed) && request.class != Class::Release {
+                return Err(EPIPE);
+            }
             let context = state.table.allocate(request.class, request.pd)?;
             state.table.insert(context, call.clone());
             context
@@ -265,11 +308,13 @@ impl<P: Load> Calls<P> {
     pub(crate) fn received(self: &Arc<Self>, bytes: &[u8]) {
         match Reply::parse(bytes) {
             Reply::Done { context, status } => self.answer(context, status),
-            // It does not say which one has ended. The calls that were made to it are answered.
-            Reply::PdExit => {
-                self.exits.fetch_add(1, Relaxed);
+            Reply::PdExit { client_id } => {
+                let mut state = self.state.lock();
+                if state.exits.note(client_id) {
+                    self.rouse(&state);
+                }
             }
-            Reply::Signal | Reply::Short => {
+            Reply::PdState | Reply::Signal | Reply::Short => {
                 self.ignored.fetch_add(1, Relaxed);
             }
         }
@@ -283,16 +328,28 @@ impl<P: Load> Calls<P> {
             Answer::Waiting(call) => call.end(Outcome::Status(status)),
             Answer::Abandoned(call) => {
                 call.end(Outcome::Status(status));
-                if let Some(queue) = &state.queue {
-                    // It is queued already, or will see this call: either way nothing is lost. The
-                    // reference that comes back is not the last: the caller holds one.
-                    let _ = queue.enqueue(self.clone());
-                }
+                self.rouse(state);
             }
             Answer::Unknown => {
                 self.ignored.fetch_add(1, Relaxed);
             }
         }
+    }
+
+    /// Has the work item look for what there is to do. Safe in any context.
+    fn rouse(self: &Arc<Self>, state: &State<P>) {
+        if let Some(queue) = &state.queue {
+            // It is queued already, or will see what is new: either way nothing is lost. The
+            // reference that comes back is not the last: the caller holds one.
+            let _ = queue.enqueue(self.clone());
+        }
+    }
+
+    /// Has `handler` act on the DSP's notices that its processes have ended, until the queue is
+    /// [`drained`](Calls::drain).
+    pub(crate) fn handle_exits(&self, handler: Arc<dyn ExitHandler>) {
+        let earlier = self.state.lock().handler.replace(handler);
+        drop(earlier);
     }
 
     /// Runs `work` on the channel's queue.
@@ -326,6 +383,19 @@ impl<P: Load> Calls<P> {
         self.evict(|call| call.client_id.load(Relaxed) == client_id);
     }
 
+    /// Has everybody leave who waits for a program's call to a DSP process that is dead. The calls
+    /// stay: what the DSP still does with their memory is not known before it was told that the
+    /// process ends.
+    pub(crate) fn desert(&self, client_id: i32) {
+        let state = self.state.lock();
+
+        for call in state.table.calls() {
+            if call.is_user.load(Relaxed) && call.client_id.load(Relaxed) == client_id {
+                call.settle(DESERTED);
+            }
+        }
+    }
+
     fn evict(&self, wanted: impl Fn(&Call<P>) -> bool) {
         loop {
             let call = self.state.lock().table.evict(|call| wanted(call));
@@ -335,9 +405,7 @@ impl<P: Load> Calls<P> {
             // What the DSP could touch goes first: whoever hears of the end may rely on that.
             let payload = call.payload.lock().take();
             drop(payload);
-            if call.outcome.load(Acquire) == PENDING {
-                call.end(Outcome::Gone);
-            }
+            call.end(Outcome::Gone);
         }
     }
 
@@ -345,11 +413,14 @@ impl<P: Load> Calls<P> {
     pub(crate) fn drain(&self) {
         let queue = self.state.lock().queue.take();
         drop(queue);
+
+        let handler = self.state.lock().handler.take();
+        drop(handler);
     }
 
     /// Notices of the DSP so far that a protection domain has ended.
     pub(crate) fn exits(&self) -> u64 {
-        self.exits.load(Relaxed)
+        self.state.lock().exits.total()
     }
 
     /// Calls that are not answered yet, or that nobody has collected.
@@ -450,7 +521,7 @@ impl<P: Load> Pending<P> {
     /// As [`Pending::collect`], and keeps the call for another, unless somebody refers to it still.
     pub(crate) fn reclaim(mut self) -> (Outcome, Option<P>, Option<Spare<P>>) {
         let outcome = match self.call.outcome.load(Acquire) {
-            PENDING => return (Outcome::Gone, None, None),
+            PENDING | DESERTED => return (Outcome::Gone, None, None),
             GONE => Outcome::Gone,
             // CAST: anything else is a status, which was an `i32`.
             status => Outcome::Status(status as i32),

@@ -9,7 +9,10 @@ use crate::{
         Pool,
         Region, //
     },
-    call::Calls,
+    call::{
+        Calls,
+        ExitHandler, //
+    },
     domain::Domain,
     heap::Heap,
     payload::Payload,
@@ -120,7 +123,7 @@ impl WorkItem for Channel {
 }
 
 impl Channel {
-    /// A channel to a DSP.
+    /// A channel to a DSP, which has to be [`shut_down`](Channel::shut_down).
     ///
     /// # Errors
     ///
@@ -135,7 +138,7 @@ impl Channel {
     ) -> Result<Arc<Self>> {
         let unknown_releases = Arc::new(Atomic::new(0), GFP_KERNEL)?;
 
-        Arc::pin_init(
+        let channel = Arc::pin_init(
             pin_init!(Self {
                 traits,
                 attributes <- Attributes::new(),
@@ -154,7 +157,9 @@ impl Channel {
                 trimmer <- new_work!("qda::Channel::trimmer"),
             }),
             GFP_KERNEL,
-        )
+        )?;
+        channel.calls.handle_exits(channel.clone());
+        Ok(channel)
     }
 
     /// Makes a process with a number that no other of this channel has.
@@ -247,6 +252,16 @@ impl Channel {
         // Processes that were ending already let go of their buffers here, which must not outlive
         // the accel device.
         self.calls.drain();
+    }
+}
+
+impl ExitHandler for Channel {
+    fn exited(&self, client_id: i32) {
+        let process = self.registry.lock().processes.get(&client_id).cloned();
+
+        if let Some(process) = process {
+            process.exited();
+        }
     }
 }
 

@@ -268,6 +268,7 @@ impl Builder {
                 client_id: who.client_id,
                 class: target.class,
                 pd: who.pd,
+                dead: &who.dead,
                 message: Message {
                     client_id: target.wire_client_id,
                     tid: target.tid,

@@ -64,6 +64,8 @@ pub(crate) struct Identity {
     pub(crate) pd: ProtectionDomain,
     /// Buffers that the DSP has under a number.
     pub(crate) held: Arc<Held>,
+    /// Whether the DSP process is no more. Calls to it are refused then, but for those that end it.
+    pub(crate) dead: Atomic<bool>,
     /// Whether there is memory for calls that goes when it is not needed.
     grown: Atomic<bool>,
     #[pin]
@@ -142,6 +144,7 @@ pub(crate) struct Process {
     frames: Frames,
     #[pin]
     parked: Mutex<KVec<Parked>>,
+    begun: Atomic<bool>,
     ending: Atomic<bool>,
     closing: Atomic<bool>,
     #[pin]
@@ -207,6 +210,7 @@ impl Process {
                     client_id,
                     pd,
                     held,
+                    dead: Atomic::new(false),
                     grown: Atomic::new(false),
                     space <- new_mutex!(Some(Space::new(lease))),
                 }),
@@ -214,6 +218,7 @@ impl Process {
                 outstanding,
                 frames <- Frames::new(),
                 parked <- new_mutex!(KVec::new()),
+                begun: Atomic::new(false),
                 ending: Atomic::new(false),
                 closing: Atomic::new(false),
                 unanswered <- new_mutex!(None),
@@ -330,6 +335,30 @@ impl Process {
         drop(mapping);
     }
 
+    /// Notes that the DSP has made the process. If it says that it has died since, see
+    /// [`Process::exited`].
+    pub(crate) fn begin(self: &Arc<Self>) {
+        // Whichever of the two comes second sees both.
+        self.begun.xchg(true, Full);
+        if self.identity.dead.load(Relaxed) {
+            self.clone().bury();
+        }
+    }
+
+    /// The DSP says that the process has ended on its own. Nobody waits for it any more, and its
+    /// end is completed in the background. Of one that it has not made yet, its answer tells more.
+    pub(crate) fn exited(self: Arc<Self>) {
+        self.identity.dead.xchg(true, Full);
+        if self.begun.load(Relaxed) {
+            self.bury();
+        }
+    }
+
+    fn bury(self: Arc<Self>) {
+        self.channel.calls.desert(self.identity.client_id);
+        self.farewell(false);
+    }
+
     /// Claims the right to end the process; only the first caller gets it.
     pub(crate) fn claim_end(&self) -> bool {
         if self.ending.xchg(true, Full) {
@@ -400,6 +429,7 @@ impl Process {
                 }
             }
         }
+        self.identity.dead.store(true, Relaxed);
         self.channel.calls.retire(self.identity.client_id);
 
         self.identity.held.end();

@@ -5,6 +5,7 @@
 //! Pure code: no I/O, no allocation, nothing that knows of a device. All fields are little endian,
 //! as is every machine that the driver runs on.
 
+use core::ops::RangeInclusive;
 use kernel::prelude::*;
 
 /// Unit in which the protocol counts memory, whatever the size of the kernel's pages.
@@ -29,7 +30,16 @@ pub(crate) const STATUS_UNSUPPORTED: i32 = 0x8000_0414_u32 as i32;
 pub(crate) const FDLIST_LEN: usize = 16;
 
 /// Context that firmware sends, unasked, when a protection domain has ended.
+///
+/// Some firmware says no more. Other firmware goes on with three words: that this is about the
+/// state of a process, the client id of that process, and its state, which may be another one.
 pub(crate) const CONTEXT_PD_EXIT: u64 = 0xabcd_abcd;
+
+/// First word of a notice that names a process.
+const NOTICE_PD_STATE: u32 = 4;
+
+/// States of a process that is no more: it has ended, was ended, or had an exception.
+const PD_STATES_ENDED: RangeInclusive<u32> = 1..=3;
 
 /// Kind of protection domain that a message is for; travels in the low bits of the context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +161,12 @@ pub(crate) enum Reply {
         status: i32,
     },
     /// A protection domain has ended; not an answer to anything.
-    PdExit,
+    PdExit {
+        /// The DSP process, if the firmware says which one it was.
+        client_id: Option<i32>,
+    },
+    /// A protection domain is in another state than ended.
+    PdState,
     /// A word that some firmware sends for its own signalling.
     Signal,
     /// Too short to mean anything.
@@ -176,7 +191,7 @@ impl Reply {
             return Reply::Short;
         }
         if context == CONTEXT_PD_EXIT {
-            return Reply::PdExit;
+            return Self::parse_notice(rest);
         }
         match rest.first_chunk::<4>() {
             Some(status) => Reply::Done {
@@ -184,6 +199,25 @@ impl Reply {
                 status: i32::from_le_bytes(*status),
             },
             None => Reply::Short,
+        }
+    }
+
+    /// Reads what follows [`CONTEXT_PD_EXIT`].
+    fn parse_notice(bytes: &[u8]) -> Self {
+        let word = |index: usize| {
+            let bytes = bytes.get(index * 4..)?.first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*bytes))
+        };
+
+        match (word(0), word(1), word(2)) {
+            (Some(NOTICE_PD_STATE), Some(_), Some(state)) if !PD_STATES_ENDED.contains(&state) => {
+                Reply::PdState
+            }
+            (Some(NOTICE_PD_STATE), Some(id), Some(_)) => Reply::PdExit {
+                // Client ids are positive.
+                client_id: i32::try_from(id).ok().filter(|&id| id != 0),
+            },
+            _ => Reply::PdExit { client_id: None },
         }
     }
 }

@@ -27,6 +27,7 @@ mod channel;
 mod compat;
 mod domain;
 mod driver;
+mod exits;
 mod file;
 mod frame;
 mod gem;

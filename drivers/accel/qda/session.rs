@@ -125,8 +125,14 @@ impl Session {
     ///
     /// - [`ENOTCONN`]: there is none yet.
     /// - [`ENODEV`]: the DSP has gone.
+    /// - [`EPIPE`]: it has died.
     pub(crate) fn process(&self) -> Result<Arc<Process>> {
-        self.state.lock().process().cloned()
+        let process = self.state.lock().process().cloned()?;
+
+        if process.identity.dead.load(Relaxed) {
+            return Err(EPIPE);
+        }
+        Ok(process)
     }
 
     /// A frame for a call; without a process, which the call needs anyway, an empty one.
@@ -143,7 +149,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`Session::process`], and [`EPIPE`] once the process has ended.
+    /// As [`Session::process`].
     pub(crate) fn identity(&self) -> Result<(i32, u32)> {
         let process = self.process()?;
         let bank = process.identity.lease()?.number();
@@ -287,7 +293,8 @@ impl Session {
                 if let Some(offer) = offer {
                     offer.given();
                 }
-                self.settle(Some(process));
+                self.settle(Some(process.clone()));
+                process.begin();
                 Ok(0)
             }
             (Outcome::Status(status), _) => {

@@ -209,6 +209,11 @@ impl<T> CallTable<T> {
         self.used
     }
 
+    /// Those calls.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten().map(|slot| &slot.call)
+    }
+
     /// Takes out a call for which `wanted` holds, answered or not.
     pub(crate) fn evict(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         self.take_first(|slot| wanted(&slot.call))

@@ -19,13 +19,16 @@ use kernel::prelude::*;
 #[kunit_tests(qda_proto)]
 mod proto {
     use super::*;
-    use crate::proto::{
-        status_to_value,
-        Context,
-        Message,
-        ProtectionDomain,
-        Reply,
-        Scalars, //
+    use crate::{
+        exits::Exits,
+        proto::{
+            status_to_value,
+            Context,
+            Message,
+            ProtectionDomain,
+            Reply,
+            Scalars, //
+        }, //
     };
 
     #[test]
@@ -107,9 +110,62 @@ mod proto {
         let mut bytes = [0u8; 16];
 
         bytes[..8].copy_from_slice(&0xabcd_abcdu64.to_le_bytes());
-        assert_eq!(Reply::parse(&bytes), Reply::PdExit);
+        assert_eq!(Reply::parse(&bytes), Reply::PdExit { client_id: None });
         bytes[4] = 1;
         assert!(matches!(Reply::parse(&bytes), Reply::Done { .. }));
+    }
+
+    #[test]
+    fn end_of_a_protection_domain_may_name_its_process() {
+        let notice = |kind: u32, id: u32, state: u32, len: usize| {
+            let mut bytes = [0u8; 28];
+
+            bytes[..8].copy_from_slice(&0xabcd_abcdu64.to_le_bytes());
+            bytes[8..12].copy_from_slice(&kind.to_le_bytes());
+            bytes[12..16].copy_from_slice(&id.to_le_bytes());
+            bytes[16..20].copy_from_slice(&state.to_le_bytes());
+            Reply::parse(&bytes[..len])
+        };
+        let ended = |client_id| Reply::PdExit { client_id };
+
+        for len in [20, 24, 28] {
+            for state in 1..=3 {
+                assert_eq!(notice(4, 7, state, len), ended(Some(7)));
+                assert_eq!(notice(4, 0x7fff_ffff, state, len), ended(Some(i32::MAX)));
+                assert_eq!(notice(4, 0, state, len), ended(None));
+                assert_eq!(notice(4, 0x8000_0000, state, len), ended(None));
+            }
+            for state in [0, 4, u32::MAX] {
+                assert_eq!(notice(4, 7, state, len), Reply::PdState);
+            }
+            assert_eq!(notice(0, 7, 1, len), ended(None));
+        }
+        // What is cut off is not there.
+        for len in 16..20 {
+            assert_eq!(notice(4, 7, 1, len), ended(None));
+        }
+    }
+
+    #[test]
+    fn notices_wait_once_each() {
+        let mut exits = Exits::new();
+
+        assert!(!exits.note(None));
+        assert_eq!(exits.take(), None);
+        for id in 1..=64 {
+            assert!(exits.note(Some(id)));
+            assert!(!exits.note(Some(id)));
+        }
+        assert!(!exits.note(Some(65)));
+        assert_eq!(exits.total(), 130);
+
+        let mut sum = 0;
+        while let Some(id) = exits.take() {
+            sum += id;
+        }
+        assert_eq!(sum, 64 * 65 / 2);
+        assert!(exits.note(Some(65)));
+        assert_eq!(exits.take(), Some(65));
     }
 
     #[test]

@@ -11,7 +11,8 @@
  * FastRPC library, which encode some of them with different sizes; the driver accepts either.
  *
  * Any ioctl of this file fails with ENODEV once the DSP has gone, and with EINVAL if its number is
- * not listed here.
+ * not listed here. What needs the file's DSP process fails with EPIPE once the DSP has said that it
+ * has died.
  */
 
 #ifndef __QDA_ACCEL_H__

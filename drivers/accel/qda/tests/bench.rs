@@ -119,6 +119,8 @@ pub(super) struct Client {
     pub(super) memory: Arc<Memory>,
     drops: Count,
     late: Count,
+    /// Whether the client's process is no more.
+    pub(super) dead: Arc<Atomic<bool>>,
 }
 
 impl Client {
@@ -148,6 +150,7 @@ impl Client {
                 client_id,
                 class,
                 pd: ProtectionDomain::User,
+                dead: &self.dead,
                 message: Message {
                     client_id: 0,
                     tid: number,
@@ -215,6 +218,7 @@ impl Bench {
             )?,
             drops: Arc::new(Atomic::new(0), GFP_KERNEL)?,
             late: Arc::new(Atomic::new(0), GFP_KERNEL)?,
+            dead: Arc::new(Atomic::new(false), GFP_KERNEL)?,
         }))
     }
 }

@@ -9,6 +9,7 @@
 //! - `proto_props`: messages, scalars, contexts, replies.
 //! - `layout_props`: where the DSP finds the arguments of a call, by the independent decoder of
 //!   `decode`.
+//! - `exits_props`: notices of processes that have ended beside a simple model of them.
 //! - `slots_props`: who gets which slot of which bank, and that nobody shares with a stranger.
 //! - `numbers_props`: the numbers of buffers beside a simple model of them.
 //! - `pages_props`: the pages of call memory beside a list of them.
@@ -18,6 +19,8 @@
 //! There is nothing but tests, so that `cargo test -p qda-core` is all there is to run.
 #![cfg(test)]
 
+#[path = "../../../../drivers/accel/qda/exits.rs"]
+pub mod exits;
 #[path = "../../../../drivers/accel/qda/layout.rs"]
 pub mod layout;
 #[path = "../../../../drivers/accel/qda/numbers.rs"]
@@ -34,6 +37,7 @@ pub mod state;
 pub mod table;
 
 mod decode;
+mod exits_props;
 mod layout_props;
 mod numbers_props;
 mod pages_props;

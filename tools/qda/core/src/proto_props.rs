@@ -149,7 +149,28 @@ proptest! {
     ) {
         let bytes = answer(0xabcd_abcd, status, &rest, len);
 
-        prop_assert_eq!(Reply::parse(&bytes), Reply::PdExit);
+        let is_notice = matches!(Reply::parse(&bytes), Reply::PdExit { .. } | Reply::PdState);
+        prop_assert!(is_notice);
+    }
+
+    /// A process is named by a whole notice of its end, and by nothing else.
+    #[test]
+    fn process_that_has_ended_is_the_one_that_is_named(
+        kind in prop_oneof![4 => Just(4), 1 => any::<i32>()],
+        id: i32, state in 0u32..6, more: [u8; 8], len in 16usize..=28,
+    ) {
+        let mut rest = id.to_le_bytes().to_vec();
+        rest.extend(state.to_le_bytes());
+        rest.extend(more);
+        let bytes = answer(0xabcd_abcd, kind, &rest, len);
+
+        let whole = kind == 4 && len >= 20;
+        let expected = if whole && !(1..=3).contains(&state) {
+            Reply::PdState
+        } else {
+            Reply::PdExit { client_id: (whole && id > 0).then_some(id) }
+        };
+        prop_assert_eq!(Reply::parse(&bytes), expected);
     }
 
     /// Only the whole context is the notice, not one that has its low half.

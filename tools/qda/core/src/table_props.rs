@@ -319,6 +319,14 @@ impl Both {
             expected[call.number] = 0;
         }
         assert_eq!(*self.drops.borrow(), expected);
+
+        let mut numbers: Vec<_> = self.table.calls().map(|call| call.number).collect();
+        numbers.sort_unstable();
+        assert!(numbers
+            .iter()
+            .copied()
+            .eq(self.outstanding.iter().map(|call| call.number)));
+        assert_eq!(self.table.used(), numbers.len());
     }
 
     /// Drops the table: everything is dropped once by then.

@@ -22,10 +22,14 @@
 #define RULE(match, action)	"{\"handle\":" match ",\"actions\":[" action "]}"
 #define CREATE			"1,\"method\":7"
 #define FIRST_CREATE		CREATE ",\"nth\":1"
+#define RELEASE			"1,\"method\":1"
 #define FIRST_STATIC		"1,\"dsp\":\"adsp\",\"method\":8,\"nth\":1"
 #define QUERY(nth)		"2,\"nth\":" #nth
 #define FAIL(status)		"{\"fail\":" status "}"
 #define DELAY(ms)		"{\"delay_ms\":" #ms "}"
+
+/* A notice that a process has ended, of which the first bytes of its number stand there. */
+#define NOTICE			"say cdsp cdabcdab0000000004000000%02x%02x00000100000000000000"
 
 static const struct drm_qda_session_create audio = {
 	.kind = QDA_SESSION_STATIC,
@@ -458,6 +462,184 @@ TEST_F(pds, death_of_one_process)
 	close(listening);
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 9"));
 	EXPECT_EQ(9, simdsp_call_join(&other_held));
+}
+
+/* Whether everything that needs the process of a file fails with EPIPE, at once. */
+static bool is_dead(int fd, __u32 handle)
+{
+	struct drm_qda_mem_map map = { .request = QDA_MAP_REQUEST_ATTR, .flags = QDA_MAP_FD };
+	struct drm_qda_mem_unmap unmap = { .request = QDA_MAP_REQUEST_ATTR, .size = 4096 };
+	long long start = qda_now_ms();
+	struct qda_buf buf;
+	__s32 status;
+	bool dead;
+
+	/* The file has buffers still, and may make more. */
+	if (qda_buf_new(fd, 4096, &buf))
+		return false;
+	map.handle = buf.handle;
+	map.dsp_handle = 3;
+	map.vaddrin = (uintptr_t)buf.map;
+	map.size = buf.size;
+	dead = simdsp_hold(fd, handle) == -EPIPE &&
+	       qda_call(fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL, &status) == -EPIPE &&
+	       qda_ioctl(fd, DRM_IOCTL_QDA_MAP, &map) == -EPIPE &&
+	       qda_ioctl(fd, DRM_IOCTL_QDA_MUNMAP, &unmap) == -EPIPE &&
+	       /* There was one, and a file has no second. */
+	       qda_create(fd) == -EEXIST &&
+	       qda_fdinfo(fd, "qda-client") == -ENOENT;
+	qda_buf_free(&buf);
+	return dead && qda_now_ms() - start < 3000;
+}
+
+/* Waits until a bank maps nothing. */
+static bool unmapped(int bank, int ms)
+{
+	long long end = qda_now_ms() + ms;
+
+	while (simdsp_mappings("cdsp", bank, NULL, 0)) {
+		if (qda_now_ms() > end)
+			return false;
+		usleep(20000);
+	}
+	return true;
+}
+
+TEST_F(pds, death_that_says_whose_it_is)
+{
+	long long exits = qda_fdinfo(self->fd, "qda-pd-exits");
+	long long releases = simdsp_stat("cdsp", "releases"), start;
+	int dying = qda_open_process("cdsp"), next, bank;
+	struct simdsp_call held, other_held;
+	struct listener listener;
+	__u32 handle, other, in = 3, out = 0;
+
+	ASSERT_LE(0, dying);
+	ASSERT_EQ(0, qda_create(self->fd));
+	ASSERT_EQ(0, simdsp_open(self->fd, &other));
+	ASSERT_EQ(0, simdsp_open(dying, &handle));
+	bank = qda_fdinfo(dying, "qda-bank");
+	ASSERT_EQ(0, listener_start(&listener, dying));
+	ASSERT_EQ(0, simdsp_call_start(&held, dying, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0),
+				       NULL));
+	ASSERT_EQ(0, simdsp_call_start(&other_held, self->fd, other,
+				       QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 3, 5000));
+
+	/* The DSP answers nothing that was asked of it. */
+	start = qda_now_ms();
+	ASSERT_EQ(0, simdsp_cmd(NULL, "kill cdsp %lld named", qda_fdinfo(dying, "qda-client")));
+	EXPECT_EQ(-EPIPE, simdsp_call_join(&held));
+	EXPECT_EQ(-EPIPE, simdsp_call_join(&listener.call));
+	EXPECT_GT(3000, qda_now_ms() - start);
+	EXPECT_TRUE(is_dead(dying, handle));
+	EXPECT_EQ(exits + 1, qda_fdinfo(self->fd, "qda-pd-exits"));
+
+	/* It is released, and its bank is free, with the file still open. */
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "processes", 1, 5000));
+	EXPECT_TRUE(unmapped(bank, 5000));
+	EXPECT_TRUE(is_dead(dying, handle));
+	next = qda_open_process("cdsp");
+	ASSERT_LE(0, next);
+	EXPECT_TRUE(alive_in(next, PD_USER));
+	close(dying);
+	usleep(50000);
+	EXPECT_EQ(releases + 1, simdsp_stat("cdsp", "releases"));
+
+	/* Nobody else has noticed. */
+	EXPECT_FALSE(simdsp_call_done(&other_held));
+	EXPECT_EQ(0, simdsp_echo(self->fd, other, &in, &out, 4));
+	EXPECT_EQ(in, out);
+	EXPECT_TRUE(alive_in(next, PD_USER));
+	close(next);
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 9"));
+	EXPECT_EQ(9, simdsp_call_join(&other_held));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "outstanding", 0, 5000));
+	EXPECT_EQ(0, qda_fdinfo(self->fd, "qda-calls"));
+}
+
+TEST_F_TIMEOUT(pds, death_that_nobody_confirms, 90)
+{
+	/* Its callers leave all the same; its bank is unmapped, and stays out of use. */
+	int dying = qda_open_process("cdsp"), bank, banks = qda_banks("cdsp"), next[16];
+	struct simdsp_call held;
+	long long start;
+	__u32 handle;
+
+	ASSERT_LE(0, dying);
+	ASSERT_GE(16, banks);
+	ASSERT_EQ(0, simdsp_open(dying, &handle));
+	bank = qda_fdinfo(dying, "qda-bank");
+	ASSERT_EQ(0, simdsp_call_start(&held, dying, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0),
+				       NULL));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "held", 1, 5000));
+	ASSERT_EQ(0, simdsp_cmd(NULL, SCRIPT(RULE(RELEASE, "\"drop\""))));
+	start = qda_now_ms();
+	ASSERT_EQ(0, simdsp_cmd(NULL, "kill cdsp %lld named", qda_fdinfo(dying, "qda-client")));
+	EXPECT_EQ(-EPIPE, simdsp_call_join(&held));
+	EXPECT_TRUE(is_dead(dying, handle));
+	EXPECT_GT(5000, qda_now_ms() - start);
+	EXPECT_TRUE(unmapped(bank, 20000));
+	ASSERT_EQ(0, simdsp_cmd(NULL, SCRIPT()));
+	for (int i = 0; i < banks - 1; i++) {
+		next[i] = qda_open_process("cdsp");
+		ASSERT_LE(0, next[i]);
+		EXPECT_NE(bank, qda_fdinfo(next[i], "qda-bank"));
+	}
+	for (int i = 0; i < banks - 1; i++)
+		close(next[i]);
+	start = qda_now_ms();
+	close(dying);
+	EXPECT_GT(3000, qda_now_ms() - start);
+	close(self->fd);
+	ASSERT_EQ(0, qda_rebind("cdsp"));
+	self->fd = qda_open_process("cdsp");
+	ASSERT_LE(0, self->fd);
+	EXPECT_TRUE(alive_in(self->fd, PD_USER));
+}
+
+/* Makes a process, and calls it. Tells what comes of both. */
+static int create_and_call(struct child *parent, void *arg)
+{
+	int fd = qda_open("cdsp");
+	__u32 handle;
+
+	child_tell(parent, fd < 0 ? fd : 1);
+	child_hear(parent, 10000);
+	child_tell(parent, qda_create(fd));
+	child_hear(parent, 10000);
+	child_tell(parent, simdsp_open(fd, &handle));
+	return 0;
+}
+
+TEST_F_TIMEOUT(pds, death_as_soon_as_it_is_made, 60)
+{
+	long long releases;
+	struct child child;
+	int client;
+
+	/* The numbers of processes follow each other. */
+	ASSERT_EQ(0, qda_create(self->fd));
+	client = qda_fdinfo(self->fd, "qda-client") + 1;
+	releases = simdsp_stat("cdsp", "releases");
+	ASSERT_EQ(0, child_start(&child, create_and_call, NULL));
+	ASSERT_EQ(1, child_hear(&child, 10000));
+	ASSERT_EQ(0, simdsp_cmd(NULL, SCRIPT(RULE(FIRST_CREATE, DELAY(1000)))));
+	child_tell(&child, 1);
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "outstanding", 1, 5000));
+	/* Before it is made the notice is early: what the DSP answers is told first. */
+	EXPECT_EQ(0, simdsp_cmd(NULL, NOTICE, client & 0xff, client >> 8));
+	usleep(100000);
+	EXPECT_EQ(1, simdsp_stat("cdsp", "outstanding"));
+	EXPECT_EQ(releases, simdsp_stat("cdsp", "releases"));
+	EXPECT_EQ(0, child_hear(&child, 10000));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
+	child_tell(&child, 1);
+	EXPECT_EQ(-EPIPE, child_hear(&child, 5000));
+	EXPECT_EQ(0, child_wait(&child, 5000));
+	EXPECT_EQ(releases + 1, simdsp_stat("cdsp", "releases"));
+	EXPECT_TRUE(alive_in(self->fd, PD_USER));
 }
 
 FIXTURE(audio)
