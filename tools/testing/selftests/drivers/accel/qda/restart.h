@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * DSPs that go down and come up again.
+ */
+#ifndef RESTART_H
+#define RESTART_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The driver of the simulator's remote processors. */
+#define PROCESSORS	"/sys/bus/platform/drivers/sim-remoteproc"
+
+/* Taking a device away may wait for the DSP, but not for ever. */
+#define BOUND_MS	20000
+#define BACK_MS		10000
+
+/** enum how - how a DSP goes down */
+enum how {
+	/** @CHANNEL: it closes its channel, and offers it again. */
+	CHANNEL,
+	/** @STOP: its remote processor is stopped, after all that hangs on it, and started. */
+	STOP,
+	/** @CRASH: it hangs before that. */
+	CRASH,
+};
+
+/**
+ * find_processor() - look for the remote processor of a DSP
+ * @dsp: name of the DSP
+ * @name: gets the name of the device
+ * @size: bytes at @name
+ *
+ * Return: whether there is one that can be stopped.
+ */
+bool find_processor(const char *dsp, char *name, size_t size);
+
+/** go_down() - take a DSP down; @processor is its remote processor. Return: 0 or -errno. */
+int go_down(enum how how, const char *dsp, const char *processor);
+
+/** come_up() - bring it up again, and make a process there. Return: its file, or -errno. */
+int come_up(enum how how, const char *dsp, const char *processor);
+
+/** is_gone() - whether the device of an open file is gone, after a while. */
+bool is_gone(int fd);
+
+/** works() - whether calls to a process give what they should. */
+bool works(int fd);
+
+#endif /* RESTART_H */
