@@ -343,6 +343,33 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "hostile",
+        about: "a DSP that answers, writes and says whatever it can, over both transports",
+        what: What::Guest(&[
+            Boot {
+                script: "hostile",
+                limit: 600,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-smem",
+                script: "hostile",
+                limit: 600,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+            // DSPs that can be polled.
+            Boot {
+                board: "kaanapali",
+                script: "tests",
+                args: &["1", "qda_hostile", "qda_hostile_memory"],
+                limit: 420,
+                prefix: "kaanapali: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
         name: "udev",
         about: "the udev rules, with Debian's udev",
         what: What::Guest(&[Boot {
