@@ -308,14 +308,12 @@ pub const SUITES: &[Suite] = &[
         what: What::Guest(&[
             Boot {
                 script: "signals",
-                args: &["2000"],
                 limit: 420,
                 ..PLAIN
             },
             Boot {
                 board: "two-dsp-smem",
                 script: "signals",
-                args: &["2000"],
                 limit: 420,
                 prefix: "smem: ",
                 ..PLAIN
