@@ -289,6 +289,8 @@ impl Invoke {
                 let buffer = names.handle(arg.handle)?;
                 who.with_space(|space| space.map(&buffer))?
             }
+            // As for buffers, these numbers mean none.
+            None if arg.buffer().is_none() => return Err(ENOENT),
             // What the DSP has under this number already goes before what it may mean now.
             None => {
                 let known = who
