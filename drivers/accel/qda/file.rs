@@ -298,7 +298,7 @@ impl QdaFile {
 
     /// `DRM_QDA_INIT_CREATE`.
     pub(crate) fn init_create(
-        _dev: &QdaDevice<Ioctl>,
+        dev: &QdaDevice<Ioctl>,
         args: &mut uapi::drm_qda_init_create,
         file: &DrmFile,
     ) -> Result<i32> {
@@ -307,8 +307,13 @@ impl QdaFile {
             return Err(EINVAL);
         }
         let shell = match args.filehandle {
+            _ if len == 0 => Shell::Builtin,
             0 | u32::MAX => Shell::copy(args.file, len)?,
-            handle => Shell::in_buffer(|| lookup(file, handle), 0, len)?,
+            handle => {
+                let names = FileNames { dev, file };
+                let part = part_of(&names, handle, args.file, args.filelen.into())?;
+                Shell::in_buffer(|| Ok(part.buffer), part.offset, len)?
+            }
         };
 
         Self::session(file).make(&Kind::user(shell, args.attrs, args.siglen)?)

@@ -167,7 +167,8 @@ struct drm_qda_gem_mmap_offset_legacy {
  *
  * The DSP loads the program image (the "shell", an ELF file) from the buffer @filehandle, which
  * stays mapped until the process ends, or, with @filehandle 0 or -1, from a copy of @filelen bytes
- * at @file. With @filelen 0 the DSP uses a shell of its own and both are ignored.
+ * at @file. With @filelen 0 the DSP uses a shell of its own and both are ignored. In a buffer the
+ * image begins where the caller has it mapped at @file, and at its start if it is not mapped there.
  *
  * The ioctl's value is the DSP's status: 0, or what the DSP answered when it refused. Bits of
  * @attrs that have no name here go to the DSP as they are.
@@ -194,13 +195,16 @@ struct drm_qda_gem_mmap_offset_legacy {
 struct drm_qda_init_create {
 	/** @filelen: in: size of the image, or 0. */
 	__u32 filelen;
-	/** @filehandle: in: GEM handle of the image; 0 or -1: none. */
+	/**
+	 * @filehandle: in: GEM handle of the image, or file descriptor of its dma-buf; 0 or -1:
+	 * none.
+	 */
 	__u32 filehandle;
 	/** @attrs: in: QDA_PROC_ATTR_*. */
 	__u32 attrs;
 	/** @siglen: in: size of the signature at the end of the image. */
 	__u32 siglen;
-	/** @file: in: address of the image when there is no handle. */
+	/** @file: in: address of the image. */
 	__u64 file;
 };
 
@@ -362,8 +366,9 @@ struct drm_qda_mem_unmap_legacy {
  *
  * A handle argument hands a buffer to the DSP, by its number, @handle: @length bytes at the offset
  * @ptr, both below 4 GiB. The number may be a GEM handle or, where there is none, the file
- * descriptor of a dma-buf. The DSP keeps the buffer, whatever the caller closes, until it gives the
- * number back with the answer to some call, as often as it got it, or until the process ends.
+ * descriptor of a dma-buf, but neither 0 nor -1. The DSP keeps the buffer, whatever the caller
+ * closes, until it gives the number back with the answer to some call, as often as it got it, or
+ * until the process ends.
  */
 struct drm_qda_invoke_arg {
 	/** @ptr: address of the argument in the caller. */
@@ -372,7 +377,10 @@ struct drm_qda_invoke_arg {
 	__u64 length;
 	/** @handle: GEM handle; 0 or -1: inline. */
 	__u32 handle;
-	/** @attr: ignored: nothing is defined. */
+	/**
+	 * @attr: in: advice, ignored; but a buffer that is to be given to another virtual machine
+	 * (bit 0) is refused with EOPNOTSUPP.
+	 */
 	__u32 attr;
 };
 

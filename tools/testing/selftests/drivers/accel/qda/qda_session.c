@@ -10,6 +10,7 @@
 #include "kselftest_harness.h"
 
 #include "child.h"
+#include "dmabuf.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -123,6 +124,36 @@ TEST_F(session, create_from_buffer)
 	close(self->fd);
 	self->fd = -1;
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "mappings", 0, 2000));
+}
+
+TEST_F(session, create_from_part_of_buffer)
+{
+	struct drm_qda_init_create arg = { .attrs = QDA_PROC_ATTR_UNSIGNED, .filelen = 5000 };
+	size_t offset = 3 * qda_page_size() + 128;
+	struct qda_buf buf;
+	int dmabuf, fd;
+
+	/* By handle and by descriptor: the image begins where it is mapped. */
+	ASSERT_EQ(0, qda_buf_new(self->fd, offset + arg.filelen, &buf));
+	fill_elf(buf.map + offset, arg.filelen);
+	dmabuf = dmabuf_export(self->fd, buf.handle);
+	ASSERT_LT(0, dmabuf);
+	arg.file = (uintptr_t)buf.map + offset;
+	arg.filehandle = buf.handle;
+	ASSERT_EQ(0, create(self->fd, arg));
+	EXPECT_TRUE(alive(self->fd));
+
+	fd = qda_open("cdsp");
+	ASSERT_LE(0, fd);
+	arg.filehandle = dmabuf;
+	arg.filelen = buf.size;
+	EXPECT_EQ(-EINVAL, create(fd, arg));
+	arg.filelen = 5000;
+	ASSERT_EQ(0, create(fd, arg));
+	EXPECT_TRUE(alive(fd));
+	close(fd);
+	close(dmabuf);
+	qda_buf_free(&buf);
 }
 
 TEST_F(session, create_from_memory)
