@@ -19,11 +19,11 @@ struct tap_test {
 	void (*run)(void);
 };
 
-/* Whether a check of the running test failed. */
-static bool tap_failed;
+/* Whether a check of the running test failed; the same in all files of a program. */
+__attribute__((weak)) bool tap_failed;
 
 /* Problems that the simulator is to see at the end of the running test. */
-static int tap_known_problems;
+__attribute__((weak)) int tap_known_problems;
 
 /** CHECK() - what should be true. Goes on in any case, and is that value. */
 #define CHECK(condition) ({ \

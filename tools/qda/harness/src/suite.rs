@@ -167,6 +167,33 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "published",
+        about: "both published states of the FastRPC library on the accel devices",
+        what: What::Guest(&[
+            Boot {
+                script: "published",
+                args: &["2"],
+                limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-smem",
+                script: "published",
+                args: &["2"],
+                limit: 300,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "clients",
+                script: "published",
+                args: &["4", "secure"],
+                prefix: "secure: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
         name: "clients",
         about: "Debian's programs and library, unmodified",
         what: What::Guest(&[
