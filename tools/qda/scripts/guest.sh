@@ -112,6 +112,14 @@ compile() {
 	mkdir -p "$work/bin" "$tests"
 	# `set -e` does not hold in a function whose result is looked at.
 	$cc $flags -isystem "$headers" -o "$work/bin/qda-run" "$qda/guest/qda-run.c" || return
+	local examples=
+	if [ "$config" = normal ]; then
+		examples=$work/examples
+		rm -rf "$examples"
+		mkdir -p "$examples"
+		python3 "$scripts/doc-examples.py" "$top/Documentation/accel/qda" \
+			"$qda/guest-tests" "$top/drivers/accel/qda" "$out/.config" "$examples" || return
+	fi
 	make -s -C "$src/tools/testing/selftests/drivers/accel/qda" \
 		ARCH=arm64 CROSS_COMPILE=$cross LLVM= CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers" top_srcdir="$src" OUTPUT="$tests" all || return
@@ -120,6 +128,7 @@ compile() {
 		fastrpc=$downloads/fastrpc/usr
 	fi
 	make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC="$fastrpc" \
+		EXAMPLES="$examples" \
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
 	make -s -C "$qda/bench" CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
@@ -171,6 +180,10 @@ assemble() {
 	cp "$qda/guest/init" "$root/init"
 	chmod 755 "$root/init"
 	cp -r "$qda/guest/suites" "$root/suites"
+	if [ -d "$work/examples" ]; then
+		mkdir -p "$root/examples"
+		find "$work/examples" -name '*.sh' -exec cp {} "$root/examples/" \;
+	fi
 	cp "$work/bin/qda-run" "$root/bin/"
 	find "$work/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
 	"llvm-strip-$llvm" "$root"/tests/* "$root/bin/qda-run" 2>/dev/null || true
@@ -227,7 +240,7 @@ fi
 digest=$({
 	cat "$stamps/kernel-$config"
 	hash_of "$qda/guest" "$qda/guest-modules" "$qda/guest-tests" "$qda/bench" \
-		"$top/samples" "$scripts/guest.sh" \
+		"$top/samples" "$scripts/guest.sh" "$scripts/doc-examples.py" \
 		"$top/tools/testing/selftests" "$busybox/versions" "$top/Documentation/accel/qda"
 	client_versions
 	cat "$udev/versions" "$downloads"/*.missing 2>/dev/null || true

@@ -146,6 +146,25 @@ checkpatch_commits() {
 		done
 }
 
+# The examples, the tables of contents, and what Sphinx says of the pages.
+documentation() {
+	local out
+	python3 "$scripts/doc-examples.py" Documentation/accel/qda "$qda/guest-tests" \
+		drivers/accel/qda "$(kout normal)/.config" || return 1
+	[ -x /usr/bin/sphinx-build ] || {
+		echo "Sphinx is not there: Debian's python3-sphinx"
+		return
+	}
+	out=$(kout docs)
+	rm -rf "$out"
+	mkdir -p "$out"
+	kmake "$out" htmldocs SPHINXDIRS=accel/qda RUSTDOC= >"$log/htmldocs.out" 2>&1 || {
+		tail -n 40 "$log/htmldocs.out"
+		return 1
+	}
+	grep -E 'WARNING|ERROR' "$log/htmldocs.out" | grep -v 'dot(1) not found' || true
+}
+
 uapi_header() { bash "$scripts/check-uapi.sh"; }
 
 bindings() { grep -rn 'bindings::' drivers/accel/qda --include='*.rs' || true; }
@@ -179,6 +198,7 @@ lint no-bindings-in-driver bindings
 lint checkpatch-series checkpatch_series
 lint checkpatch-commits checkpatch_commits
 lint uapi-header uapi_header
+lint documentation documentation
 lint lists-complete lists_complete
 lint scripts scripts_parse
 lint clippy-host clippy_host

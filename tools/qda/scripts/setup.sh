@@ -42,6 +42,8 @@ rustc-web:Rust compiler for the kernel
 rust-web-src:the core library's source
 rustfmt-web:make lint
 rust-web-clippy:make lint
+python3-sphinx:make lint
+python3-yaml:make lint
 qemu-system-arm:the machine that the guest runs in
 device-tree-compiler:the machine's device tree
 gcc-aarch64-linux-gnu:test programs of the guest

@@ -194,6 +194,29 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "docs",
+        about: "the examples of the documentation, on both drivers",
+        what: What::Guest(&[
+            Boot {
+                board: "pds",
+                script: "docs",
+                profile: Profile::Fastrpc,
+                args: &["fastrpc"],
+                limit: 180,
+                prefix: "fastrpc.ko: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "pds",
+                script: "docs",
+                args: &["qda"],
+                limit: 180,
+                prefix: "qda: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
         name: "clients",
         about: "Debian's programs and library, unmodified",
         what: What::Guest(&[
