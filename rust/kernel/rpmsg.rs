@@ -106,6 +106,7 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*rpdrv.get()).probe = Some(Self::probe_callback);
             (*rpdrv.get()).remove = Some(Self::remove_callback);
             (*rpdrv.get()).callback = Some(receive_callback);
+            (*rpdrv.get()).wants = Some(Self::wants_callback);
         }
 
         // SAFETY: `rpdrv` is guaranteed to be a valid `DriverType`.
@@ -129,6 +130,14 @@ impl<T: Driver> Adapter<T> {
         // SAFETY: The device is bound to a driver whose OF table is that of `T`, and whose other
         // tables generic code can't see.
         unsafe { <Self as driver::Adapter>::id_info(rpdev.as_ref()) }
+    }
+
+    extern "C" fn wants_callback(rpdev: *mut bindings::rpmsg_device) -> bindings::rpmsg_want {
+        // SAFETY: The rpmsg bus only ever calls the wants callback with a valid pointer to a
+        // `struct rpmsg_device`.
+        let rpdev = unsafe { &*rpdev.cast::<Device>() };
+
+        T::wants(rpdev) as bindings::rpmsg_want
     }
 
     extern "C" fn probe_callback(rpdev: *mut bindings::rpmsg_device) -> c_int {
@@ -598,6 +607,20 @@ fn up_to_nul(name: &[u8]) -> &[u8] {
     name.split(|byte| *byte == 0).next().unwrap_or(&[])
 }
 
+/// How much a driver wants a channel that its tables match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Want {
+    /// Not at all.
+    Not = bindings::rpmsg_want_RPMSG_WANT_NOT,
+    /// If no other driver wants it.
+    Last = bindings::rpmsg_want_RPMSG_WANT_LAST,
+    /// As a driver that does not say.
+    Usual = bindings::rpmsg_want_RPMSG_WANT_USUAL,
+    /// Before other drivers.
+    First = bindings::rpmsg_want_RPMSG_WANT_FIRST,
+}
+
 /// The rpmsg driver trait.
 ///
 /// # Examples
@@ -649,6 +672,14 @@ fn up_to_nul(name: &[u8]) -> &[u8] {
 ///     const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(&OF_TABLE);
 ///     const ID_TABLE: Option<rpmsg::IdTable<Self::IdInfo>> = Some(&ID_TABLE);
 ///
+///     fn wants(rpdev: &rpmsg::Device) -> rpmsg::Want {
+///         match rpdev.name() {
+///             // An older driver has these as well, and programs that use it.
+///             b"remote-counter" => rpmsg::Want::Last,
+///             _ => rpmsg::Want::Usual,
+///         }
+///     }
+///
 ///     fn probe<'bound>(
 ///         rpdev: &'bound rpmsg::Device<Core<'_>>,
 ///         info: Option<&'bound Self::IdInfo>,
@@ -688,6 +719,15 @@ pub trait Driver: 'static {
 
     /// The table of names of services supported by the driver.
     const ID_TABLE: Option<IdTable<Self::IdInfo>> = None;
+
+    /// How much the driver wants a channel that its tables match.
+    ///
+    /// Of several drivers the one that wants it most gets it. Not asked where userspace has chosen,
+    /// by `driver_override`. The device may be bound to another driver meanwhile.
+    fn wants(rpdev: &Device) -> Want {
+        let _ = rpdev;
+        Want::Usual
+    }
 
     /// Rpmsg driver probe.
     ///
