@@ -16,7 +16,10 @@ use crate::{
         Receiver,
         Traits, //
     },
-    domain::Domain,
+    domain::{
+        Domain,
+        Domains, //
+    },
     file::QdaFile,
     gem::Buffer,
     heap::{
@@ -25,6 +28,7 @@ use crate::{
         Reserved,
         Scm, //
     },
+    module_parameters,
     soc::{
         SocData,
         OF_ID_TABLE, //
@@ -74,6 +78,21 @@ impl rpmsg::Driver for QdaRpmsgDriver {
     type IdInfo = SocData;
     type Data<'bound> = Bound<'bound>;
     const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(OF_ID_TABLE);
+
+    fn wants(rpdev: &rpmsg::Device) -> rpmsg::Want {
+        let dev: &device::Device = rpdev.as_ref();
+        let name = dev
+            .fwnode()
+            .and_then(|node| node.property_read::<CString>(c"label").optional());
+        let name = name.as_ref().map_or(&b""[..], |name| name.to_bytes());
+
+        match Domains(module_parameters::domains.value()).have(name) {
+            Some(true) => rpmsg::Want::First,
+            Some(false) => rpmsg::Want::Not,
+            // Programs may count on the other driver.
+            None => rpmsg::Want::Last,
+        }
+    }
 
     fn probe<'bound>(
         rpdev: &'bound rpmsg::Device<Core<'_>>,

@@ -63,4 +63,14 @@ kernel::module_rpmsg_driver! {
     authors: ["QDA authors"],
     description: "Qualcomm DSP accelerator driver",
     license: "GPL",
+    params: {
+        domains: i32 {
+            default: -1,
+            writable: true,
+            description: "DSPs to take though the FastRPC driver is there: 0x1 ADSP, 0x2 MDSP, \
+                          0x4 SDSP, 0x8 CDSP, 0x10 GDSP; 0x800 CDSP1 and so on, a byte for each \
+                          number up to 3. All others are left alone. (default: -1, those that no \
+                          other driver takes)",
+        },
+    },
 }
