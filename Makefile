@@ -46,6 +46,7 @@ kernel: setup
 
 kernels: kernel
 	@$(scripts)/kernel.sh page64k
+	@$(scripts)/kernel.sh builtin
 
 guest: kernel
 	@$(scripts)/guest.sh normal
@@ -56,6 +57,7 @@ guest-bench: setup
 
 guests: guest kernels guest-bench
 	@$(scripts)/guest.sh page64k
+	@$(scripts)/guest.sh builtin
 
 harness: setup
 	@$(scripts)/harness.sh

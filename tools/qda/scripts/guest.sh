@@ -190,7 +190,8 @@ assemble() {
 	kmake "$out" -s INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
 	guest_modules modules_install INSTALL_MOD_PATH="$root" >>"$logs/guest-$config.log" 2>&1
 	rm -f "$root"/lib/modules/*/{build,source}
-	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] || die "$out has no qda.ko"
+	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] ||
+		grep -q '/qda\.ko$' "$root"/lib/modules/*/modules.builtin || die "$out has no qda"
 	if [ "$config" = normal ]; then
 		add_clients
 		add_udev

@@ -27,6 +27,20 @@ fragments() {
 	printf '%s\n' "$file"
 }
 
+# seed: a first build of a configuration that differs little from another one
+# begins with what that one's has built, if its file says so in a "from" comment.
+seed() {
+	local from
+	from=$(sed -n 's/^# from //p' "$qda/configs/$config.config")
+	[ -n "$from" ] && [ ! -e "$out" ] && [ -e "$(kout "$from")/arch/arm64/boot/Image" ] || return 0
+	say "kernel ($config): from a copy of $(kout "$from")"
+	rm -rf "$out.part"
+	cp -a "$(kout "$from")" "$out.part"
+	rm -f "$out.part/config-digest" "$out.part/arch/arm64/boot/Image"
+	mv "$out.part" "$out"
+	steps=0
+}
+
 # Options that a fragment asks for and that did not come about: a dependency
 # is missing, or an option has another name in this kernel.
 check_config() {
@@ -77,6 +91,7 @@ configure() {
 "$scripts/setup.sh"
 "$scripts/source.sh"
 overlay=$(python3 "$scripts/overlay.py" "$top" "$src" "$build") || exit 1
+[ -e "$qda/configs/$config.config" ] && seed
 mkdir -p "$out"
 toolchain=$("$rust_bin/rustc" --version
 	"clang-$llvm" --version | head -n 1

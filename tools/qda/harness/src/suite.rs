@@ -53,6 +53,15 @@ const BOARD: Boot = Boot {
     ..PLAIN
 };
 
+/// A boot with both FastRPC drivers built in.
+const BUILTIN: Boot = Boot {
+    kernel: "builtin",
+    board: "two-dsp-smem",
+    script: "sidebyside",
+    limit: 240,
+    ..PLAIN
+};
+
 /// The boots that prove isolation: by the simulator's word, and by QEMU's.
 pub const ISOLATION: [Boot; 4] = [
     Boot {
@@ -414,6 +423,30 @@ pub const SUITES: &[Suite] = &[
                 limit: 420,
                 prefix: "kaanapali: ",
                 ..PLAIN
+            },
+        ]),
+    },
+    Suite {
+        name: "sidebyside",
+        about: "fastrpc.ko beside the driver, as modules and built in",
+        what: What::Guest(&[
+            Boot {
+                board: "two-dsp-smem",
+                script: "sidebyside",
+                args: &["modules"],
+                limit: 420,
+                ..PLAIN
+            },
+            Boot {
+                args: &["builtin", "fastrpc", "fastrpc"],
+                prefix: "built in: ",
+                ..BUILTIN
+            },
+            Boot {
+                args: &["builtin", "qda", "fastrpc"],
+                append: "qda.domains=0x8",
+                prefix: "built in, domains=0x8: ",
+                ..BUILTIN
             },
         ]),
     },
