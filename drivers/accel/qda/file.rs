@@ -8,6 +8,7 @@ use crate::{
         QdaDevice,
         QdaDriver, //
     },
+    fdinfo,
     gem::{
         Account,
         Buffer, //
@@ -73,22 +74,9 @@ impl drm::file::DriverFile for QdaFile {
     }
 
     fn show_fdinfo(self: Pin<&Self>, printer: &drm::print::Printer) {
-        let session = &self.get_ref().session;
+        let this = self.get_ref();
 
-        printer.print(fmt!("qda-dsp:\t{}\n", &*session.channel().name));
-        printer.print(fmt!(
-            "qda-buffers:\t{} KiB\n",
-            self.get_ref().account.bytes() / 1024
-        ));
-        printer.print(fmt!(
-            "qda-calls:\t{}\n",
-            session.channel().calls.outstanding()
-        ));
-        printer.print(fmt!("qda-pd-exits:\t{}\n", session.channel().calls.exits()));
-        if let Ok((client_id, bank)) = session.identity() {
-            printer.print(fmt!("qda-client:\t{}\n", client_id));
-            printer.print(fmt!("qda-bank:\t{}\n", bank));
-        }
+        fdinfo::show(&this.session, &this.account, |line| printer.print(line));
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Layers, top to bottom; each uses only those below:
 //!
-//! - [`mod@file`], [`ioctl`]: the accel front end, open files and their ioctls.
+//! - [`mod@file`], [`ioctl`], [`fdinfo`]: the accel front end, open files and their ioctls.
 //! - `compat`: the front end of `/dev/fastrpc-*`, if it is configured.
 //! - [`session`], [`kind`], [`process`], [`invoke`], [`map`], [`kernel_call`], [`attributes`]: what
 //!   a client does.
@@ -28,6 +28,7 @@ mod compat;
 mod domain;
 mod driver;
 mod exits;
+mod fdinfo;
 mod file;
 mod frame;
 mod gem;

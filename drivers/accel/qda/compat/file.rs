@@ -18,6 +18,7 @@ use crate::{
     backend,
     bank::Client,
     driver::QdaDevice,
+    fdinfo,
     gem::{
         Account,
         Buffer, //
@@ -52,6 +53,7 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     prelude::*,
+    seq_file::SeqFile,
     sync::aref::ARef,
     uaccess::{
         UserPtr,
@@ -138,6 +140,12 @@ impl MiscDevice for CompatFile {
             Err(ENOTCONN) if this.session.channel().banks.len() == 0 => Err(EPIPE),
             Err(error) => Err(error),
         }
+    }
+
+    fn show_fdinfo(this: Pin<&Self>, seq: &SeqFile, _file: &File) {
+        let this = this.get_ref();
+
+        fdinfo::show(&this.session, &this.account, |line| seq.call_printf(line));
     }
 }
 

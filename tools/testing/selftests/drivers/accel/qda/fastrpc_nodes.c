@@ -257,6 +257,33 @@ TEST_F(nodes, allocates)
 	close(fd);
 }
 
+/* What the kernel tells about an open file. */
+TEST_F(nodes, tells)
+{
+	struct fastrpc_alloc_dma_buf arg = { .size = 65536 };
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	char path[64], text[1024] = "";
+	int info;
+
+	ASSERT_GE(fd, 0);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(info, 0);
+	EXPECT_GT(read(info, text, sizeof(text) - 1), 0);
+	close(info);
+	EXPECT_NE(NULL, strstr(text, "\nqda-dsp:\tcdsp\n"));
+	EXPECT_EQ(0, qda_fdinfo(fd, "qda-buffers"));
+	EXPECT_EQ(-ENOENT, qda_fdinfo(fd, "qda-client"));
+
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	ASSERT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &arg));
+	EXPECT_EQ(64, qda_fdinfo(fd, "qda-buffers"));
+	EXPECT_GT(qda_fdinfo(fd, "qda-client"), 0);
+	EXPECT_GT(qda_fdinfo(fd, "qda-bank"), 0);
+	close(arg.fd);
+	close(fd);
+}
+
 /* Many dma-bufs, one after the other, as a program has them: none stays. */
 TEST_F(nodes, forgets)
 {
