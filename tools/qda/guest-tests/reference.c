@@ -23,7 +23,7 @@
 #define HEAP		"/dev/dma_heap/system"
 
 #define MAX_SIZE	1048576
-#define MAX_RANGES	1024
+#define MAX_RANGES	4096
 
 /* Methods of the module "simdsp". */
 #define ECHO		2
@@ -357,45 +357,12 @@ static void out_of_order(void)
 	close(fd);
 }
 
-struct range {
-	unsigned long long iova;
-	unsigned long long len;
-};
-
 /* What a bank of the DSP can reach. Return: number of ranges of its addresses. */
-static int read_ranges(unsigned int bank, struct range *ranges)
+static int read_ranges(unsigned int bank, struct simdsp_range *ranges)
 {
-	char line[SIMDSP_LINE];
-	int lines, count = 0;
+	int count = simdsp_reach("cdsp", bank, ranges, MAX_RANGES);
 
-	if (!CHECK_EQ(0, simdsp_cmd(line, "mappings cdsp %u", bank)))
-		return 0;
-	lines = atoi(line);
-	/* A line for each range of memory; several may be one range of addresses. */
-	for (int i = 0; i < lines; i++) {
-		unsigned long long iova, pa, len;
-
-		if (!CHECK_EQ(0, simdsp_next_line(line)) ||
-		    !CHECK_EQ(3, sscanf(line, "%llx %llx %llx", &iova, &pa, &len)))
-			return 0;
-		if (count && ranges[count - 1].iova + ranges[count - 1].len == iova) {
-			ranges[count - 1].len += len;
-			continue;
-		}
-		if (!CHECK(count < MAX_RANGES))
-			return 0;
-		ranges[count++] = (struct range) { iova, len };
-	}
-	return count;
-}
-
-static bool reachable(const struct range *ranges, int count, unsigned long long iova)
-{
-	for (int i = 0; i < count; i++) {
-		if (iova >= ranges[i].iova && iova - ranges[i].iova < ranges[i].len)
-			return true;
-	}
-	return false;
+	return CHECK(count >= 0) ? count : 0;
 }
 
 /* The stream that the device tree gives a bank, or -1. */
@@ -426,7 +393,7 @@ static int stream_id(unsigned int bank)
 static void isolation(void)
 {
 	struct fastrpc_alloc_dma_buf buf = { .size = MAX_SIZE };
-	static struct range own[MAX_RANGES], others[MAX_RANGES];
+	static struct simdsp_range own[MAX_RANGES], others[MAX_RANGES];
 	uint32_t mine[8], theirs[8], handle, other_handle;
 	char line[SIMDSP_LINE], expected[64];
 	struct fastrpc_invoke_args arg;
@@ -448,7 +415,7 @@ static void isolation(void)
 	/* Addresses that mean something to the other session only: the first and the last. */
 	for (int i = 0; i < count; i++) {
 		for (unsigned long long at = 0; at < others[i].len; at += 4096) {
-			if (reachable(own, own_count, others[i].iova + at))
+			if (simdsp_reaches(own, own_count, others[i].iova + at))
 				continue;
 			last = others[i].iova + at;
 			if (!first)

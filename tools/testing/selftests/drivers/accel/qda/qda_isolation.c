@@ -12,7 +12,7 @@
 #include "simdsp.h"
 
 #define BUFFER_SIZE	1048576
-#define MAX_RANGES	1024
+#define MAX_RANGES	4096
 
 FIXTURE(isolation)
 {
@@ -42,50 +42,10 @@ FIXTURE_TEARDOWN(isolation)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-struct range {
-	__u64 iova;
-	__u64 len;
-};
-
 /* What a bank of cdsp can reach. Return: number of ranges of its addresses, or -errno. */
-static int read_ranges(unsigned int bank, struct range *ranges)
+static int read_ranges(unsigned int bank, struct simdsp_range *ranges)
 {
-	int lines, count = 0, ret;
-	char line[SIMDSP_LINE];
-
-	ret = simdsp_cmd(line, "mappings cdsp %u", bank);
-	if (ret)
-		return ret;
-	lines = atoi(line);
-	/* A line for each range of memory; several may be one range of addresses. */
-	for (int i = 0; i < lines; i++) {
-		unsigned long long iova, pa, len;
-
-		ret = simdsp_next_line(line);
-		if (ret)
-			return ret;
-		if (sscanf(line, "%llx %llx %llx", &iova, &pa, &len) != 3)
-			return -EPROTO;
-		if (count && ranges[count - 1].iova + ranges[count - 1].len == iova) {
-			ranges[count - 1].len += len;
-			continue;
-		}
-		if (count == MAX_RANGES)
-			return -ENOBUFS;
-		ranges[count].iova = iova;
-		ranges[count].len = len;
-		count++;
-	}
-	return count;
-}
-
-static bool reachable(const struct range *ranges, int count, __u64 iova)
-{
-	for (int i = 0; i < count; i++) {
-		if (iova >= ranges[i].iova && iova - ranges[i].iova < ranges[i].len)
-			return true;
-	}
-	return false;
+	return simdsp_reach("cdsp", bank, ranges, MAX_RANGES);
 }
 
 /* Another client: tells its bank, then keeps a buffer mapped in a call that waits. */
@@ -112,7 +72,7 @@ static int victim(struct child *parent, void *arg)
 
 TEST_F(isolation, memory_of_another_process)
 {
-	static struct range own[MAX_RANGES], others[MAX_RANGES];
+	static struct simdsp_range own[MAX_RANGES], others[MAX_RANGES];
 	char line[SIMDSP_LINE], expected[64];
 	int bank, own_count, count, faults;
 	__u64 first = 0, last = 0;
@@ -136,7 +96,7 @@ TEST_F(isolation, memory_of_another_process)
 		for (__u64 at = 0; at < others[i].len; at += 65536) {
 			__u64 iova = others[i].iova + at;
 
-			if (reachable(own, own_count, iova))
+			if (simdsp_reaches(own, own_count, iova))
 				continue;
 			EXPECT_EQ(-EFAULT, simdsp_cmd(line, "touch cdsp %u %#llx 4 r",
 						      self->info.client_id,
@@ -174,7 +134,7 @@ TEST_F(isolation, memory_of_another_process)
 TEST_F(isolation, own_memory)
 {
 	/* The same access where it is allowed: what the test above sees are not just failures. */
-	static struct range own[MAX_RANGES];
+	static struct simdsp_range own[MAX_RANGES];
 	int count = read_ranges(self->info.bank, own);
 
 	ASSERT_LT(0, count);
@@ -194,7 +154,7 @@ TEST_F(isolation, address_zero)
 
 TEST_F(isolation, memory_of_an_ended_process)
 {
-	static struct range ranges[MAX_RANGES];
+	static struct simdsp_range ranges[MAX_RANGES];
 	struct child child;
 	int bank;
 

@@ -258,6 +258,28 @@ int simdsp_mappings(const char *dsp, unsigned int bank, struct simdsp_range *ran
 	return lines <= max ? lines : -ENOBUFS;
 }
 
+int simdsp_reach(const char *dsp, unsigned int bank, struct simdsp_range *ranges, int max)
+{
+	int lines = simdsp_mappings(dsp, bank, ranges, max), count = 0;
+
+	for (int i = 0; i < lines; i++) {
+		if (count && ranges[count - 1].iova + ranges[count - 1].len == ranges[i].iova)
+			ranges[count - 1].len += ranges[i].len;
+		else
+			ranges[count++] = ranges[i];
+	}
+	return lines < 0 ? lines : count;
+}
+
+bool simdsp_reaches(const struct simdsp_range *ranges, int count, __u64 iova)
+{
+	for (int i = 0; i < count; i++) {
+		if (iova >= ranges[i].iova && iova - ranges[i].iova < ranges[i].len)
+			return true;
+	}
+	return false;
+}
+
 long long simdsp_stat(const char *dsp, const char *key)
 {
 	char reply[SIMDSP_LINE];

@@ -74,6 +74,17 @@ struct simdsp_range {
 int simdsp_mappings(const char *dsp, unsigned int bank, struct simdsp_range *ranges, int max);
 
 /**
+ * simdsp_reach() - ask what addresses a bank can reach
+ *
+ * As simdsp_mappings(), but a range of addresses is one, whatever memory is behind it; @pa is that
+ * of its beginning.
+ */
+int simdsp_reach(const char *dsp, unsigned int bank, struct simdsp_range *ranges, int max);
+
+/** simdsp_reaches() - whether an address is in one of @count ranges. */
+bool simdsp_reaches(const struct simdsp_range *ranges, int count, __u64 iova);
+
+/**
  * simdsp_stat() - read one counter
  * @dsp: name of the DSP
  * @key: name of the counter
