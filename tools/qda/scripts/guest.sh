@@ -35,6 +35,9 @@ hexagonrpcd_suites="sid forky trixie"
 fastrpc_packages="fastrpc-support libfastrpc1 libfastrpc-dev libbsd0 libmd0 libyaml-0-2"
 fastrpc_suites="sid forky trixie-backports,trixie"
 
+# Selftests that 32-bit programs are made of as well: all ioctls are in them.
+selftests32="qda_basic qda_session qda_invoke qda_call qda_map qda_gem qda_bad_input fastrpc_nodes"
+
 # fetch_deb <suites> <directory> <packages...>: downloads arm64 packages of the
 # first release that has them, and unpacks them there.
 fetch_deb() {
@@ -134,7 +137,28 @@ compile() {
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
 	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
 		"$top/samples/accel/qda/qda_calculator.c" || return
+	if [ "$config" = normal ]; then
+		compile32 || return
+	fi
 	guest_modules modules
+}
+
+# Tests as 32-bit programs. Of the kernel's headers only those of the processor
+# are not for them; the cross compiler's are.
+compile32() {
+	local cc="${cross32}gcc -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64"
+	local headers=$work/headers32 tests=$work/tests32 directory
+	rm -rf "$headers"
+	mkdir -p "$headers" "$tests"
+	for directory in "$out"/usr/include/*; do
+		[ "${directory##*/}" = asm ] || ln -s "$directory" "$headers/"
+	done
+	make -s -C "$src/tools/testing/selftests/drivers/accel/qda" \
+		ARCH=arm CROSS_COMPILE=$cross32 LLVM= CC="$cc" LDFLAGS=-static \
+		KHDR_INCLUDES="-isystem $headers -Wno-pointer-to-int-cast" top_srcdir="$src" \
+		OUTPUT="$tests" $(printf "$tests/%s " $selftests32) || return
+	make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC= \
+		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" "$tests/reference"
 }
 
 # guest_modules <make arguments...>: make for the modules of guest-modules/.
@@ -166,7 +190,7 @@ add_libraries() {
 assemble() {
 	local file
 	rm -rf "$root"
-	mkdir -p "$root"/{bin,dev,proc,sys,tmp,tests}
+	mkdir -p "$root"/{bin,dev,proc,sys,tmp,tests/32}
 	find "$busybox" -type f -name busybox -perm -u+x -exec cp {} "$root/bin/" \;
 	# The host can't run it and ask for its list: what the scripts use, and
 	# what one wants in a shell.
@@ -186,7 +210,10 @@ assemble() {
 	fi
 	cp "$work/bin/qda-run" "$root/bin/"
 	find "$work/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
-	"llvm-strip-$llvm" "$root"/tests/* "$root/bin/qda-run" 2>/dev/null || true
+	if [ "$config" = normal ]; then
+		find "$work/tests32" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/32/" \;
+	fi
+	"llvm-strip-$llvm" "$root"/tests/* "$root"/tests/32/* "$root/bin/qda-run" 2>/dev/null || true
 	kmake "$out" -s INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
 	guest_modules modules_install INSTALL_MOD_PATH="$root" >>"$logs/guest-$config.log" 2>&1
 	rm -f "$root"/lib/modules/*/{build,source}

@@ -27,6 +27,7 @@ rust_tested=1.96
 bindgen_version=0.72.1
 bindgen=$build/tools/bin/bindgen
 cross=aarch64-linux-gnu-
+cross32=arm-linux-gnueabihf-
 
 export CARGO_TARGET_DIR=$build/cargo
 

@@ -48,6 +48,8 @@ qemu-system-arm:the machine that the guest runs in
 device-tree-compiler:the machine's device tree
 gcc-aarch64-linux-gnu:test programs of the guest
 libc6-dev-arm64-cross:test programs of the guest
+gcc-arm-linux-gnueabihf:32-bit test programs of the guest
+libc6-dev-armhf-cross:32-bit test programs of the guest
 ca-certificates:fetching over https
 debian-archive-keyring:verifying what is fetched
 "
@@ -77,7 +79,7 @@ check_elsewhere() {
 		python3 "clang-$llvm" "ld.lld-$llvm" "llvm-objcopy-$llvm" \
 		"$rust_bin/rustc" "$rust_bin/rustfmt" \
 		"$rust_bin/clippy-driver" qemu-system-aarch64 dtc \
-		"${cross}gcc" cargo; do
+		"${cross}gcc" "${cross32}gcc" cargo; do
 		command -v "$program" >/dev/null || missing+=("$program")
 	done
 	[ ${#missing[@]} -eq 0 ] ||

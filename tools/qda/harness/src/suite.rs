@@ -451,6 +451,35 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "compat32",
+        about: "32-bit programs, by /dev/fastrpc-* and /dev/accel",
+        what: What::Guest(&[
+            Boot {
+                script: "compat32",
+                args: &[
+                    "2",
+                    "reference",
+                    "qda_basic",
+                    "qda_session",
+                    "qda_invoke",
+                    "qda_call",
+                    "qda_map",
+                    "qda_gem",
+                    "qda_bad_input",
+                ],
+                limit: 420,
+                ..PLAIN
+            },
+            Boot {
+                board: "clients",
+                script: "compat32",
+                args: &["4", "fastrpc_nodes"],
+                prefix: "secure: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
         name: "udev",
         about: "the udev rules, with Debian's udev",
         what: What::Guest(&[Boot {

@@ -193,7 +193,8 @@ TEST_F(bad_input, inline_sizes)
 	EXPECT_REFUSED(E2BIG, one(self->fd, IN, (uintptr_t)&byte, ~0ULL, 0));
 	EXPECT_REFUSED(E2BIG, one(self->fd, IN, 0, ~0ULL, -1));
 	/* Sums that wrap around. */
-	args[0] = qda_inline(&byte, ~0ULL);
+	args[0] = qda_inline(&byte, 1);
+	args[0].length = ~0ULL;
 	args[1] = qda_inline(&byte, 2);
 	EXPECT_REFUSED(E2BIG, qda_invoke(self->fd, NO_MODULE, QDA_SCALARS(2, 2, 0), args));
 	args[0].length = 1ULL << 63;
