@@ -101,7 +101,8 @@ fn allocate(dev: &QdaDevice, size: u64, flags: u32) -> Result<(ARef<Buffer>, u32
         }
         match backend.allocate(dev, size) {
             Ok(buffer) => return Ok((buffer, backend.flag())),
-            // Another may have enough.
+            // Another may have enough. This is how shmem says that it had no memory for an inode.
+            Err(ENOSPC) => error = ENOMEM,
             Err(other) => error = other,
         }
     }

@@ -34,6 +34,7 @@ pub(crate) trait Names {
 /// # Errors
 ///
 /// - [`ENOENT`]: the number means no buffer.
+/// - [`ENOMEM`]: out of memory.
 /// - those of [`offset_in`].
 pub(crate) fn buffer_at(
     names: &impl Names,
@@ -50,11 +51,14 @@ pub(crate) fn buffer_at(
         Err(error) => error,
     };
 
-    let Ok(buffer) = i32::try_from(number)
+    let by_fd = i32::try_from(number)
         .map_err(|_| ENOENT)
-        .and_then(|fd| names.fd(fd))
-    else {
-        return Err(error);
+        .and_then(|fd| names.fd(fd));
+    let buffer = match by_fd {
+        Ok(buffer) => buffer,
+        // It is one, which may be had the next time.
+        Err(ENOMEM) => return Err(ENOMEM),
+        Err(_) => return Err(error),
     };
     match offset_in(&buffer, ptr, len) {
         Ok(offset) => Ok((buffer, offset)),
