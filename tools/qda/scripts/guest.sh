@@ -25,6 +25,12 @@ udev=$downloads/udev
 busybox_suites="trixie bookworm sid"
 udev_suites="trixie forky sid"
 
+# The kernels whose guests have programs of Debian's.
+case $config in
+normal | debug) foreign=y ;;
+*) foreign= ;;
+esac
+
 # Programs that use a DSP, each with the packages that it takes, and the
 # releases that may have them. They run with the newest libc.
 clients="libc6 hexagonrpcd fastrpc"
@@ -116,18 +122,18 @@ compile() {
 	# `set -e` does not hold in a function whose result is looked at.
 	$cc $flags -isystem "$headers" -o "$work/bin/qda-run" "$qda/guest/qda-run.c" || return
 	local examples=
-	if [ "$config" = normal ]; then
+	if [ "$foreign" ]; then
 		examples=$work/examples
 		rm -rf "$examples"
 		mkdir -p "$examples"
 		python3 "$scripts/doc-examples.py" "$top/Documentation/accel/qda" \
 			"$qda/guest-tests" "$top/drivers/accel/qda" "$out/.config" "$examples" || return
 	fi
-	make -s -C "$src/tools/testing/selftests/drivers/accel/qda" \
+	make -s -j"$jobs" -C "$src/tools/testing/selftests/drivers/accel/qda" \
 		ARCH=arm64 CROSS_COMPILE=$cross LLVM= CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers" top_srcdir="$src" OUTPUT="$tests" all || return
 	local fastrpc=
-	if [ "$config" = normal ] && [ -e "$downloads/fastrpc/versions" ]; then
+	if [ "$foreign" ] && [ -e "$downloads/fastrpc/versions" ]; then
 		fastrpc=$downloads/fastrpc/usr
 	fi
 	make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC="$fastrpc" \
@@ -219,7 +225,7 @@ assemble() {
 	rm -f "$root"/lib/modules/*/{build,source}
 	[ -n "$(find "$root/lib/modules" -name qda.ko)" ] ||
 		grep -q '/qda\.ko$' "$root"/lib/modules/*/modules.builtin || die "$out has no qda"
-	if [ "$config" = normal ]; then
+	if [ "$foreign" ]; then
 		add_clients
 		add_udev
 	fi
@@ -259,7 +265,7 @@ add_udev() {
 }
 
 get_busybox
-if [ "$config" = normal ]; then
+if [ "$foreign" ]; then
 	for client in $clients; do
 		get_client "$client"
 	done

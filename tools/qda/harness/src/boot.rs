@@ -3,6 +3,7 @@
 //! One boot of the guest, with a simulated DSP at each of the board's FastRPC nodes.
 
 use crate::collect::{Collector, News};
+use crate::debug;
 use crate::outcome::Case;
 use crate::suite::Boot;
 use crate::Paths;
@@ -104,6 +105,9 @@ fn command_line(boot: &Boot, wish: &Wish) -> String {
     );
     if !args.is_empty() {
         line.push_str(&format!(" guest.args={args}"));
+    }
+    if boot.kernel == debug::KERNEL {
+        line.push_str(&format!(" guest.slower={}", debug::SLOWER));
     }
     line
 }

@@ -6,10 +6,12 @@
 
 mod bench;
 mod boot;
+mod canary;
 mod cargo;
 mod clients;
 mod collect;
 mod console;
+mod debug;
 mod host;
 mod outcome;
 mod report;
@@ -17,8 +19,9 @@ mod splat;
 mod suite;
 mod tap;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use boot::Wish;
+use canary::Canary;
 use clap::{Parser, Subcommand};
 use outcome::{Case, Outcome, Summary};
 use report::Reporter;
@@ -43,7 +46,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run test suites; all of them when none is named.
-    Test { suites: Vec<String> },
+    Test {
+        suites: Vec<String>,
+        /// On the debug kernel.
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Print what the last runs of tests came to together, on every kernel.
+    Total,
     /// Run the sample.
     Demo {
         /// Seed of the numbers that it computes with.
@@ -68,18 +78,28 @@ enum Command {
     /// List the suites.
     List,
     /// List the kernels that suites need; all of them when none is named.
-    Kernels { suites: Vec<String> },
+    Kernels {
+        suites: Vec<String>,
+        /// For a run on the debug kernel.
+        #[arg(long)]
+        debug: bool,
+    },
 }
 
 /// Where things are.
 pub struct Paths {
     pub top: PathBuf,
     pub build: PathBuf,
+    /// Whether the run is one on the debug kernel, whose results have a directory of their own.
+    pub debug: bool,
 }
 
 impl Paths {
     fn results(&self) -> PathBuf {
-        self.build.join("results")
+        match self.debug {
+            true => self.build.join("results/debug"),
+            false => self.build.join("results"),
+        }
     }
 }
 
@@ -88,9 +108,9 @@ fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
     let mut report = Reporter::new(suite.name, suite.about);
     let mut cases = match suite.what {
         What::Cargo(args) => host::run(paths, suite.name, args, &mut report)?,
-        What::Guest(boots) => {
+        What::Guest(_) => {
             let mut cases = Vec::new();
-            for (number, boot) in boots.iter().enumerate() {
+            for (number, boot) in suite.boots(paths.debug).iter().enumerate() {
                 cases.extend(run_boot(paths, suite, number, boot, &mut report));
             }
             cases
@@ -138,26 +158,35 @@ fn run_boot(
     ));
     let log = match number {
         0 => format!("{}.console.log", suite.name),
-        _ => format!("{}.{}-{}.console.log", suite.name, boot.board, boot.script),
+        _ => format!(
+            "{}.{number}-{}-{}.console.log",
+            suite.name, boot.board, boot.script
+        ),
     };
     let wish = Wish {
         console_log: Some(paths.results().join(log)),
         ..Wish::default()
     };
     let mut cases = Vec::new();
+    let mut canary = Canary::new(boot.prefix, boot.canary);
     let ended = boot::run(paths, boot, &wish, &mut |_, news| {
         for case in news.cases {
-            report.case(&case);
-            cases.push(case);
+            if !canary.is_it(&case) {
+                report.case(&case);
+                cases.push(case);
+            }
         }
     });
-    let last = match ended {
+    let mut last = match ended {
         Ok(ended) => ended.cases,
         Err(error) => vec![Case::failed(
             format!("{}the machine", boot.prefix),
             format!("{error:#}"),
         )],
     };
+    if !boot.canary.is_empty() {
+        last.push(canary.end());
+    }
     for case in last {
         report.case(&case);
         cases.push(case);
@@ -175,25 +204,26 @@ fn versions(paths: &Paths, suite: &Suite) -> Vec<String> {
     text.lines().map(str::to_string).collect()
 }
 
-/// The suites of these names; all of them when there is none.
-fn chosen(names: &[String]) -> Result<Vec<&'static Suite>> {
+/// The suites of these names; all that a run on that kernel has when there is none.
+fn chosen(names: &[String], debug: bool) -> Result<Vec<&'static Suite>> {
     for name in names {
         if !SUITES.iter().any(|suite| suite.name == name) {
             let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
             bail!("no suite {name}; there are: {}", known.join(", "));
         }
     }
-    let wanted = |suite: &&Suite| names.is_empty() || names.iter().any(|name| name == suite.name);
+    let wanted = |suite: &&Suite| match names.is_empty() {
+        true => suite.is_for(debug),
+        false => names.iter().any(|name| name == suite.name),
+    };
     Ok(SUITES.iter().filter(wanted).collect())
 }
 
 /// Prints which kernels suites boot, a line each.
-fn kernels(names: &[String]) -> Result<bool> {
+fn kernels(names: &[String], debug: bool) -> Result<bool> {
     let mut kernels = Vec::new();
-    for suite in chosen(names)? {
-        if let What::Guest(boots) = suite.what {
-            kernels.extend(boots.iter().map(|boot| boot.kernel));
-        }
+    for suite in chosen(names, debug)? {
+        kernels.extend(suite.boots(debug).iter().map(|boot| boot.kernel));
     }
     kernels.sort_unstable();
     kernels.dedup();
@@ -204,7 +234,7 @@ fn kernels(names: &[String]) -> Result<bool> {
 }
 
 fn test(paths: &Paths, names: &[String]) -> Result<bool> {
-    let suites = chosen(names)?;
+    let suites = chosen(names, paths.debug)?;
     let results = paths.results();
     // What an earlier run left is not to be taken for this one's; a run of some suites replaces
     // their results alone.
@@ -224,6 +254,18 @@ fn test(paths: &Paths, names: &[String]) -> Result<bool> {
         all.push(summary.clone());
         outcome::write_summary(&results, &all)?;
         summaries.push(summary);
+    }
+    println!("{}", outcome::total_line(&summaries));
+    Ok(summaries.iter().all(|summary| summary.failed == 0))
+}
+
+/// Prints one line for the last runs on the ordinary kernels and on the debug kernel.
+fn total(paths: &Paths) -> Result<bool> {
+    let mut summaries = Vec::new();
+    for results in [paths.results(), paths.results().join("debug")] {
+        let run = outcome::read_summary(&results);
+        ensure!(!run.is_empty(), "no results in {}", results.display());
+        summaries.extend(run);
     }
     println!("{}", outcome::total_line(&summaries));
     Ok(summaries.iter().all(|summary| summary.failed == 0))
@@ -333,13 +375,15 @@ fn main() -> ExitCode {
     let paths = Paths {
         top: cli.top,
         build: cli.build,
+        debug: matches!(cli.command, Command::Test { debug: true, .. }),
     };
     let result = match cli.command {
-        Command::Test { suites } => test(&paths, &suites),
+        Command::Test { suites, .. } => test(&paths, &suites),
+        Command::Total => total(&paths),
         Command::Demo { seed } => demo(&paths, seed),
         Command::Isolation { kills, seed } => isolation(&paths, kills, seed),
         Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
-        Command::Kernels { suites } => kernels(&suites),
+        Command::Kernels { suites, debug } => kernels(&suites, debug),
         Command::Bench(options) => bench::run(&paths, &options),
         Command::BenchDocs => bench::document(&paths),
         Command::List => {

@@ -6,10 +6,24 @@
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// What looks like one and is none: checks say, at boot, that they work, or were told not to; and
+/// kmemleak looks at more than it need to where an allocation of its own was made to fail.
+static HARMLESS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"^DMA-API: (preallocated \d+ debug entries|debugging enabled by kernel config|",
+        r"debugging disabled on kernel command line)$|",
+        r"^kmemleak: (Kernel memory leak detector initialized \(mem pool available: \d+\)|",
+        r"Cannot allocate a scan area, scanning the full object)$"
+    ))
+    .unwrap()
+});
+
 static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         r"\bWARNING:|\bBUG:|\bBUG at |\bOops\b|Call trace:|Kernel panic|KASAN:|KFENCE:|UBSAN:|KCSAN:|",
-        r"kmemleak: \d+ new|possible deadlock|possible recursive locking|inconsistent lock state|",
+        r"\bBUG [\w:-]+ \(|kmemleak: (\d+ new|Cannot|Memory pool|.* disabled)|",
+        r"trying to register non-static key|turning off the locking|possible deadlock|",
+        r"possible recursive locking|inconsistent lock state|",
         r"suspicious RCU usage|scheduling while atomic|sleeping function called|",
         r"bad: scheduling from|refcount_t: |Unable to handle kernel|Unhandled fault|",
         r"Internal error:|list_(add|del) corruption|rcu: INFO: .*(stall|self-detected)|",
@@ -33,7 +47,7 @@ impl Watch {
     /// Looks at the next message of the kernel. Returns whether a splat begins there.
     pub fn see(&mut self, message: &str) -> bool {
         self.line += 1;
-        if !PATTERN.is_match(message) {
+        if !PATTERN.is_match(message) || HARMLESS.is_match(message) {
             return false;
         }
         let begins = self.last.is_none_or(|last| self.line - last > LENGTH);
@@ -66,6 +80,11 @@ mod tests {
             "qda: loading out-of-tree module taints kernel.",
             "debug: ok",
             "Unknown kernel command line parameters \"guest.suite=e2e\"",
+            "DMA-API: preallocated 65536 debug entries",
+            "DMA-API: debugging enabled by kernel config",
+            "kmemleak: Kernel memory leak detector initialized (mem pool available: 15674)",
+            "kmemleak: Cannot allocate a scan area, scanning the full object",
+            "kasan: KernelAddressSanitizer initialized (generic)",
         ] {
             assert!(!watch.see(message), "{message}");
         }
@@ -81,6 +100,13 @@ mod tests {
             "INFO: task qda_invoke:61 blocked for more than 30 seconds.",
             "WARNING: possible circular locking dependency detected",
             "rust_kernel: panicked at drivers/accel/qda/proto.rs:1:2:",
+            "DMA-API: debugging out of memory - disabling",
+            "DMA-API: qda 0: device driver frees DMA memory with different size",
+            "BUG kmalloc-64 (Not tainted): Right Redzone overwritten",
+            "kmemleak: Kernel memory leak detector disabled",
+            "kmemleak: Cannot allocate a kmemleak_object structure",
+            "kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "INFO: trying to register non-static key.",
         ] {
             assert!(Watch::default().see(message), "{message}");
         }

@@ -2,6 +2,7 @@
 
 //! The suites: what each runs, on which kernel and board.
 
+use crate::debug;
 use simdsp::strict::Profile;
 
 /// One boot of the guest.
@@ -27,6 +28,8 @@ pub struct Boot {
     pub kunit: bool,
     /// Put before the names of the tests, where a suite has several boots.
     pub prefix: &'static str,
+    /// What failures have to say, where a mistake is planted. None is wanted elsewhere.
+    pub canary: &'static [&'static str],
 }
 
 /// A boot with nothing special.
@@ -41,6 +44,14 @@ const PLAIN: Boot = Boot {
     limit: 120,
     kunit: false,
     prefix: "",
+    canary: &[],
+};
+
+/// A boot with a planted mistake, which its argument names.
+const CANARY: Boot = Boot {
+    kernel: debug::KERNEL,
+    script: "canary",
+    ..PLAIN
 };
 
 /// A GPU, which the driver `virtio_gpu` binds.
@@ -97,6 +108,58 @@ pub const ISOLATION: [Boot; 4] = [
         limit: 300,
         prefix: "referee: ",
         ..PLAIN
+    },
+];
+
+/// The boots with a planted mistake each, and how the kernel has to report it.
+const CANARIES: [Boot; 8] = [
+    Boot {
+        args: &["use_after_free"],
+        canary: &["BUG: KASAN: slab-use-after-free in use_after_free"],
+        prefix: "use after free: ",
+        ..CANARY
+    },
+    Boot {
+        args: &["leak"],
+        canary: &["new suspected memory leaks", "leak+0x"],
+        prefix: "leak: ",
+        ..CANARY
+    },
+    Boot {
+        args: &["sleep"],
+        canary: &["BUG: sleeping function called from invalid context"],
+        prefix: "sleep in atomic context: ",
+        ..CANARY
+    },
+    Boot {
+        args: &["deadlock"],
+        canary: &["WARNING: possible circular locking dependency detected"],
+        prefix: "deadlock: ",
+        ..CANARY
+    },
+    Boot {
+        args: &["rcu"],
+        canary: &["WARNING: suspicious RCU usage"],
+        prefix: "RCU: ",
+        ..CANARY
+    },
+    Boot {
+        args: &["dma"],
+        canary: &["DMA-API: "],
+        prefix: "DMA API: ",
+        ..CANARY
+    },
+    Boot {
+        args: &["shift"],
+        canary: &["UBSAN: shift-out-of-bounds"],
+        prefix: "undefined behaviour: ",
+        ..CANARY
+    },
+    Boot {
+        args: &["overflow"],
+        canary: &["rust_kernel: panicked at qda_canary_rust.rs"],
+        prefix: "overflow in Rust: ",
+        ..CANARY
     },
 ];
 
@@ -604,6 +667,25 @@ pub const SUITES: &[Suite] = &[
             limit: 300,
             ..BENCH
         }]),
+    },
+    Suite {
+        name: "faultinject",
+        about: "each allocation and each copy of each ioctl fails once",
+        what: What::Guest(&[Boot {
+            kernel: debug::KERNEL,
+            board: "pds",
+            script: "tests",
+            args: &["2", "qda_faultinject", "fastrpc_faultinject"],
+            // It would switch itself off when allocations of its own fail.
+            append: "dma_debug=off",
+            limit: 300,
+            ..PLAIN
+        }]),
+    },
+    Suite {
+        name: "canaries",
+        about: "the debug kernel and this harness find planted mistakes",
+        what: What::Guest(&CANARIES),
     },
     Suite {
         name: "demo-smoke",
