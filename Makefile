@@ -5,22 +5,27 @@
 BUILD	?= build
 SEED	?= 1
 KILLS	?= 1000
+DEBUG	?= 0
 export BUILD
 
 scripts	:= tools/qda/scripts
 harness	= $(BUILD)/cargo/release/qda-harness
+debug	= $(if $(filter-out 0,$(DEBUG)),--debug)
 
 .DEFAULT_GOAL := help
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
-.PHONY: help setup kernel kernels guest guests guest-bench harness demo test shell reference \
+.PHONY: help setup kernel kernels guest guests guest-bench harness demo check test shell reference \
 	clients isolation bench bench-docs lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
 	@echo
 	@echo '  make demo [SEED=n]  run a calculation on the simulated DSP through the driver'
+	@echo '  make check          run every test, then again on a debug kernel: what CI does'
 	@echo '  make test           run every test; results in $(BUILD)/results/'
+	@echo '  make test DEBUG=1   those of the guest on a kernel with KASAN, lockdep, kmemleak and'
+	@echo '                      others, and fault injection; results in $(BUILD)/results/debug/'
 	@echo '  make shell          a shell in the guest, with the driver loaded and the DSP running'
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
 	@echo '  make isolation      prove that DSP processes reach their own memory only (KILLS=n SEED=n)'
@@ -70,11 +75,19 @@ shell: guest harness
 
 # Only the kernels that are wanted.
 test: harness
-	@set -e; for kernel in $$($(harness) kernels $(SUITES)); do \
+	@set -e; for kernel in $$($(harness) kernels $(debug) $(SUITES)); do \
 		$(scripts)/kernel.sh $$kernel; \
 		$(scripts)/guest.sh $$kernel; \
 	done
-	@$(harness) test $(SUITES)
+	@$(harness) test $(debug) $(SUITES)
+
+# Both, whatever the first comes to; at last one line for both.
+check:
+	@status=0; \
+	$(MAKE) --no-print-directory test DEBUG=0 SUITES= || status=1; \
+	$(MAKE) --no-print-directory test DEBUG=1 SUITES= || status=1; \
+	$(harness) total || status=1; \
+	exit $$status
 
 bench: guest-bench harness
 	@$(harness) bench $(BENCH)
