@@ -522,6 +522,9 @@ impl Dsp {
             self.check_order(&inner, &request, is_kernel, &mut found);
             let process = inner.processes.get(&request.client_id).cloned();
             let process = process.filter(|_| !is_kernel);
+            if let Some(process) = &process {
+                process.thread_calls(request.tid);
+            }
             let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
             let call = Arc::new(Call::new(serial, request, at, process, self.epoch()));
             if self.config.banks.contains(&at.bank) {

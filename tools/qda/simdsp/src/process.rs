@@ -6,7 +6,7 @@ use crate::pd::adspmsgd::MessageLog;
 use crate::pd::listener::Listener;
 use crate::pd::Module;
 use crate::port::Bank;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,6 +54,8 @@ struct State {
     mapped: BTreeMap<i32, Mapped>,
     /// By the address given out; of MMAP.
     heap: BTreeMap<u64, Mapped>,
+    /// Numbers of threads that have called and have not exited.
+    threads: BTreeSet<i32>,
 }
 
 /// A DSP process.
@@ -185,6 +187,21 @@ impl Process {
             return true;
         }
         false
+    }
+
+    /// A thread of the guest calls: from now on it has one here.
+    pub fn thread_calls(&self, tid: i32) {
+        self.state().threads.insert(tid);
+    }
+
+    /// A thread of the guest has exited.
+    pub fn thread_exits(&self, tid: i32) {
+        self.state().threads.remove(&tid);
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.state().threads.len()
     }
 
     /// What is behind its numbers, and its heap.

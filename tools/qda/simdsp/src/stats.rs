@@ -139,6 +139,10 @@ impl Dsp {
                 let processes = inner.processes.values();
                 processes.map(|p| p.messages.waiters() as u64).sum()
             }
+            "threads" => {
+                let inner = self.inner();
+                inner.processes.values().map(|p| p.threads() as u64).sum()
+            }
             "root" => self.count_processes(|p| p.domain == Domain::Root),
             "sensors" => self.count_processes(|p| p.domain == Domain::Sensors),
             "user" => self.count_processes(|p| p.domain == Domain::User),

@@ -50,10 +50,10 @@
 //! 0), `heaps` (of static processes, handed over), `queries` (of attributes, answered 0),
 //! `query_pd` (protection domain of the newest of them), `opens`, `last_client` (id of the newest
 //! process). Since the test began: `faults`, `violations`. Now: `outstanding`, `processes`, those of
-//! each domain (`root`, `sensors`, `user`, `static`), those in poll mode (`polled`), `held`,
-//! `listeners`, `parked` (held and listeners), `waiters` (for messages), `maps` (numbers and heap
-//! pieces mapped into processes), `mappings` (bytes that all
-//! banks map), `banks`.
+//! each domain (`root`, `sensors`, `user`, `static`), those in poll mode (`polled`), `threads`
+//! (that have called and have not exited), `held`, `listeners`, `parked` (held and listeners),
+//! `waiters` (for messages), `maps` (numbers and heap pieces mapped into processes), `mappings`
+//! (bytes that all banks map), `banks`.
 //!
 //! Banks without a stream id reach all memory; they count as mapping nothing. `survey` counts the
 //! other banks, the page tables that their streams are translated by, the bytes that these map, and

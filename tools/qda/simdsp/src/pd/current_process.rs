@@ -5,7 +5,8 @@
 //! | method | in 0 | does |
 //! |---|---|---|
 //! | 2 exit | | completes the parked listeners, and waits for messages, with 0x8000040D, and those that come later |
-//! | 3 thread_exit, 4, 8 logging, 6 QoS, 10 notifications, 11 panic codes | | nothing |
+//! | 3 thread_exit | | ends the caller's thread |
+//! | 4, 8 logging, 6 QoS, 10 notifications, 11 panic codes | | nothing |
 //! | 5 getASID | | out 0: u32 bank |
 //! | 9 poll_mode | {u32 enable, u32 timeout} | successful calls write the poll word from now on |
 
@@ -28,7 +29,8 @@ impl Module for CurrentProcess {
                 cx.dsp.end_messages(cx.process);
                 cx.dsp.end_listeners(cx.process);
             }
-            3 | 4 | 6 | 8 | 10 | 11 => {}
+            3 => cx.process.thread_exits(cx.call.request.tid),
+            4 | 6 | 8 | 10 | 11 => {}
             5 => cx.put_words(0, &[cx.call.at.bank])?,
             9 => {
                 let [enable, _timeout] = cx.in_words(0)?;
