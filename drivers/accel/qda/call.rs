@@ -28,6 +28,7 @@ use crate::{
 use kernel::{
     current,
     impl_has_work,
+    new_condvar,
     new_spinlock_irq,
     new_work,
     prelude::*,
@@ -42,6 +43,7 @@ use kernel::{
         new_mutex,
         Arc,
         Completion,
+        CondVar,
         Mutex,
         SpinLockIrq,
         UniqueArc, //
@@ -93,6 +95,23 @@ pub(crate) trait ExitHandler: Send + Sync {
     fn exited(&self, client_id: i32);
 }
 
+/// Who hears of the end of calls for which no thread waits.
+pub(crate) trait Watcher: Send + Sync {
+    /// The call that was sent with `token` has ended: nobody touches its memory any more, and its
+    /// slot is free. What follows from that can be done on `queue`, if the channel has it still.
+    ///
+    /// Any context, with the lock of the calls: it calls nothing of them, and drops nothing.
+    fn ended(&self, token: u32, queue: Option<&OwnedQueue>);
+}
+
+/// A call's watcher, and what the watcher calls the call.
+pub(crate) struct Watch {
+    /// The watcher, which is not let go of before the call has ended.
+    pub(crate) watcher: Arc<dyn Watcher>,
+    /// The watcher's name of the call.
+    pub(crate) token: u32,
+}
+
 /// A call that was sent, or is about to be.
 #[pin_data]
 pub(crate) struct Call<P> {
@@ -110,6 +129,26 @@ pub(crate) struct Call<P> {
 pub(crate) struct Spare<P>(Pin<UniqueArc<Call<P>>>);
 
 impl<P: Load> Spare<P> {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new() -> Result<Self> {
+        let call = UniqueArc::pin_init(
+            pin_init!(Call {
+                client_id: Atomic::new(0),
+                is_user: Atomic::new(false),
+                outcome: Atomic::new(GONE),
+                done <- Completion::new(),
+                payload <- new_mutex!(None),
+            }),
+            GFP_KERNEL,
+        )?;
+
+        Ok(Self(call))
+    }
+
     fn renew(self, client_id: i32, class: Class, payload: P) -> Arc<Call<P>> {
         let call = Arc::from(self.0);
 
@@ -153,8 +192,23 @@ impl<P> Call<P> {
     }
 }
 
+/// A call as it stands in the table.
+struct Entry<P> {
+    call: Arc<Call<P>>,
+    watch: Option<Watch>,
+}
+
+impl<P> Entry<P> {
+    fn end(&self, outcome: Outcome, queue: Option<&OwnedQueue>) {
+        self.call.end(outcome);
+        if let Some(watch) = &self.watch {
+            watch.watcher.ended(watch.token, queue);
+        }
+    }
+}
+
 struct State<P> {
-    table: CallTable<Arc<Call<P>>>,
+    table: CallTable<Entry<P>>,
     queue: Option<OwnedQueue>,
     exits: Exits,
     handler: Option<Arc<dyn ExitHandler>>,
@@ -165,6 +219,10 @@ struct State<P> {
 pub(crate) struct Calls<P: Load> {
     #[pin]
     state: SpinLockIrq<State<P>>,
+    /// Somebody may wait for a slot, and one is free.
+    #[pin]
+    freed: CondVar,
+    starved: Atomic<bool>,
     #[pin]
     reaper: Work<Calls<P>>,
     ignored: Atomic<u64>,
@@ -180,11 +238,12 @@ impl<P: Load> WorkItem for Calls<P> {
     fn run(this: Arc<Self>) {
         // The guard is a temporary of the `let`, so that the call is dropped without the lock.
         loop {
-            let call = this.state.lock().table.reap();
-            let Some(call) = call else {
+            let entry = this.state.lock().table.reap();
+            let Some(entry) = entry else {
                 break;
             };
-            call.answered_unheard();
+            this.slot_is_free();
+            entry.call.answered_unheard();
         }
 
         loop {
@@ -201,15 +260,13 @@ impl<P: Load> WorkItem for Calls<P> {
 }
 
 /// What [`Calls::submit`] sends, apart from what it decides itself.
-pub(crate) struct Request<'a> {
+pub(crate) struct Request {
     /// DSP process that the call belongs to, also when the message does not name it.
     pub(crate) client_id: i32,
     /// Who may be refused.
     pub(crate) class: Class,
     /// Protection domain of the DSP process.
     pub(crate) pd: ProtectionDomain,
-    /// Whether the DSP process is no more; then only calls pass that end it.
-    pub(crate) dead: &'a Atomic<bool>,
     /// The message; its context is filled in.
     pub(crate) message: Message,
 }
@@ -235,6 +292,8 @@ impl<P: Load> Calls<P> {
                     exits: Exits::new(),
                     handler: None,
                 }),
+                freed <- new_condvar!(),
+                starved: Atomic::new(false),
                 reaper <- new_work!("qda::Calls::reaper"),
                 ignored: Atomic::new(0),
             }),
@@ -243,7 +302,8 @@ impl<P: Load> Calls<P> {
     }
 
     /// Sends a call, which owns `payload` until it is collected or dropped. It allocates nothing if
-    /// it gets a `spare`.
+    /// it gets a `spare`. `dead` tells whether the DSP process is no more: then only calls pass
+    /// that end it.
     ///
     /// # Errors
     ///
@@ -254,53 +314,112 @@ impl<P: Load> Calls<P> {
     pub(crate) fn submit(
         self: &Arc<Self>,
         transport: &dyn Transport,
-        request: Request<'_>,
+        dead: &Atomic<bool>,
+        request: Request,
         payload: P,
         spare: Option<Spare<P>>,
     ) -> Result<Pending<P>> {
-        let call = match spare {
-            Some(spare) => spare.renew(request.client_id, request.class, payload),
-            None => Arc::pin_init(
-                pin_init!(Call {
-                    client_id: Atomic::new(request.client_id),
-                    is_user: Atomic::new(request.class == Class::User),
-                    outcome: Atomic::new(PENDING),
-                    done <- Completion::new(),
-                    payload <- new_mutex!(Some(payload)),
-                }),
-                GFP_KERNEL,
-            )?,
+        let spare = match spare {
+            Some(spare) => spare,
+            None => Spare::new()?,
         };
+        let pending = self.enter(dead, &request, payload, spare, None).map_err(
+            |(refusal, _)| match refusal {
+                Refusal::Table(error) | Refusal::Transport(error) => error,
+            },
+        )?;
 
-        let context = {
-            let mut state = self.state.lock();
-            // With the lock: what gets in before the end of the process is found by those who
-            // look for its calls after it.
-            if request.dead.load(Relaxed) && request.class != Class::Release {
-                return Err(EPIPE);
-            }
-            let context = state.table.allocate(request.class, request.pd)?;
-            state.table.insert(context, call.clone());
-            context
-        };
-        let pending = Pending {
-            calls: self.clone(),
-            call,
-            context,
-            collected: false,
-        };
-
-        let message = Message {
-            context: context.0,
-            ..request.message
-        };
-        match transport.send(&message) {
+        match transport.send(&pending.message(&request)) {
             Ok(()) => Ok(pending),
             Err(error) => {
                 // The DSP has not seen it, so that nothing needs to stay.
                 pending.withdraw();
                 Err(error)
             }
+        }
+    }
+
+    /// Sends a call with `send`, for which no thread waits: `watch` hears of its end. It allocates
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Calls::submit`], with what was to be sent, unless the channel or the DSP process has
+    /// ended meanwhile. The watcher may have heard of the end of a call that was not sent.
+    pub(crate) fn submit_watched(
+        self: &Arc<Self>,
+        send: impl FnOnce(&Message) -> Result,
+        dead: &Atomic<bool>,
+        request: &Request,
+        payload: P,
+        spare: Spare<P>,
+        watch: Watch,
+    ) -> core::result::Result<Pending<P>, Unsent<P>> {
+        let pending = self.enter(dead, request, payload, spare, Some(watch))?;
+
+        match send(&pending.message(request)) {
+            Ok(()) => Ok(pending),
+            Err(error) => Err((Refusal::Transport(error), pending.unsend())),
+        }
+    }
+
+    /// Puts a call that is about to be sent into the table.
+    fn enter(
+        self: &Arc<Self>,
+        dead: &Atomic<bool>,
+        request: &Request,
+        payload: P,
+        spare: Spare<P>,
+        watch: Option<Watch>,
+    ) -> core::result::Result<Pending<P>, Unsent<P>> {
+        let call = spare.renew(request.client_id, request.class, payload);
+        let entry = Entry {
+            call: call.clone(),
+            watch,
+        };
+
+        let mut state = self.state.lock();
+        // With the lock: what gets in before the end of the process is found by those who look for
+        // its calls after it.
+        let place = if dead.load(Relaxed) && request.class != Class::Release {
+            Err(EPIPE)
+        } else {
+            state.table.allocate(request.class, request.pd)
+        };
+        match place {
+            Ok(context) => {
+                state.table.insert(context, entry);
+                drop(state);
+                Ok(Pending {
+                    calls: self.clone(),
+                    call,
+                    context,
+                    collected: false,
+                })
+            }
+            Err(error) => {
+                drop(state);
+                drop(entry);
+                Err((Refusal::Table(error), recover(call)))
+            }
+        }
+    }
+
+    /// Waits until there may be a slot for a program's call, or the channel is closing.
+    pub(crate) fn wait_for_slot(&self) {
+        let mut state = self.state.lock();
+
+        while state.table.is_full() {
+            self.starved.store(true, Relaxed);
+            self.freed.wait(&mut state);
+        }
+    }
+
+    /// To be called, without the lock, when a slot has become free.
+    fn slot_is_free(&self) {
+        if self.starved.load(Relaxed) {
+            self.starved.store(false, Relaxed);
+            self.freed.notify_all();
         }
     }
 
@@ -324,15 +443,27 @@ impl<P: Load> Calls<P> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
 
-        match state.table.answer(context) {
-            Answer::Waiting(call) => call.end(Outcome::Status(status)),
-            Answer::Abandoned(call) => {
-                call.end(Outcome::Status(status));
+        let watched = match state.table.answer(context) {
+            Answer::Waiting(entry) => {
+                entry.end(Outcome::Status(status), state.queue.as_ref());
+                entry.watch.is_some()
+            }
+            Answer::Abandoned(entry) => {
+                entry.end(Outcome::Status(status), state.queue.as_ref());
                 self.rouse(state);
+                false
             }
             Answer::Unknown => {
                 self.ignored.fetch_add(1, Relaxed);
+                false
             }
+        };
+        if watched {
+            // Whoever collects it may take long, and does not need the slot. This drops nothing:
+            // there is somebody who has not abandoned the call, and its watcher is there.
+            drop(state.table.take(Context(context)));
+            drop(guard);
+            self.slot_is_free();
         }
     }
 
@@ -341,7 +472,7 @@ impl<P: Load> Calls<P> {
         if let Some(queue) = &state.queue {
             // It is queued already, or will see what is new: either way nothing is lost. The
             // reference that comes back is not the last: the caller holds one.
-            let _ = queue.enqueue(self.clone());
+            let _ = queue.enqueue::<_, 0>(self.clone());
         }
     }
 
@@ -357,7 +488,7 @@ impl<P: Load> Calls<P> {
     /// # Errors
     ///
     /// Gives `work` back when the channel is closed.
-    pub(crate) fn enqueue<W: RawWorkItem<0> + Send + 'static>(
+    pub(crate) fn enqueue<W: RawWorkItem<ID> + Send + 'static, const ID: u64>(
         &self,
         work: W,
     ) -> core::result::Result<W::EnqueueOutput, W> {
@@ -370,6 +501,7 @@ impl<P: Load> Calls<P> {
     /// Takes no more calls of programs; those that end DSP processes still pass.
     pub(crate) fn begin_close(&self) {
         self.state.lock().table.advance(Phase::Closing);
+        self.slot_is_free();
     }
 
     /// Ends all calls: waiters see [`Outcome::Gone`]. The transport must be closed before.
@@ -389,7 +521,7 @@ impl<P: Load> Calls<P> {
     pub(crate) fn desert(&self, client_id: i32) {
         let state = self.state.lock();
 
-        for call in state.table.calls() {
+        for Entry { call, .. } in state.table.calls() {
             if call.is_user.load(Relaxed) && call.client_id.load(Relaxed) == client_id {
                 call.settle(DESERTED);
             }
@@ -398,14 +530,16 @@ impl<P: Load> Calls<P> {
 
     fn evict(&self, wanted: impl Fn(&Call<P>) -> bool) {
         loop {
-            let call = self.state.lock().table.evict(|call| wanted(call));
-            let Some(call) = call else {
+            let entry = self.state.lock().table.evict(|entry| wanted(&entry.call));
+            let Some(entry) = entry else {
                 break;
             };
+            self.slot_is_free();
             // What the DSP could touch goes first: whoever hears of the end may rely on that.
-            let payload = call.payload.lock().take();
+            let payload = entry.call.payload.lock().take();
             drop(payload);
-            call.end(Outcome::Gone);
+            let state = self.state.lock();
+            entry.end(Outcome::Gone, state.queue.as_ref());
         }
     }
 
@@ -433,6 +567,25 @@ impl<P: Load> Calls<P> {
         self.ignored.load(Relaxed)
     }
 }
+
+/// Takes a call apart that was not sent, unless somebody has taken its payload.
+fn recover<P: Load>(call: Arc<Call<P>>) -> Option<(P, Spare<P>)> {
+    let payload = call.payload.lock().take();
+
+    payload.zip(Arc::into_unique_or_drop(call).map(Spare))
+}
+
+/// Who refused a call, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The table of calls.
+    Table(Error),
+    /// Whatever was to send it.
+    Transport(Error),
+}
+
+/// Who refused a call, and what it was.
+pub(crate) type Unsent<P> = (Refusal, Option<(P, Spare<P>)>);
 
 /// The right to wait for a call that was sent. Dropping it abandons the call.
 pub(crate) struct Pending<P: Load> {
@@ -534,15 +687,35 @@ impl<P: Load> Pending<P> {
         (outcome, payload, Arc::into_unique_or_drop(call).map(Spare))
     }
 
+    /// The message of the call.
+    fn message(&self, request: &Request) -> Message {
+        Message {
+            context: self.context.0,
+            ..request.message
+        }
+    }
+
     /// Takes the call out of the table whether it has ended or not.
     fn withdraw(mut self) {
         self.withdraw_slot();
     }
 
+    /// As [`Pending::withdraw`]; the DSP has not seen the call.
+    fn unsend(mut self) -> Option<(P, Spare<P>)> {
+        self.withdraw_slot();
+
+        let call = self.call.clone();
+        drop(self);
+        recover(call)
+    }
+
     fn withdraw_slot(&mut self) {
         self.collected = true;
-        let call = self.calls.state.lock().table.take(self.context);
-        drop(call);
+        let entry = self.calls.state.lock().table.take(self.context);
+        if entry.is_some() {
+            self.calls.slot_is_free();
+        }
+        drop(entry);
     }
 }
 
@@ -570,11 +743,12 @@ impl<P: Load> Drop for Borrowed<P> {
 impl<P: Load> Drop for Pending<P> {
     fn drop(&mut self) {
         if !self.collected {
-            let call = self.calls.state.lock().table.abandon(self.context);
+            let entry = self.calls.state.lock().table.abandon(self.context);
 
             // It was answered meanwhile.
-            if let Some(call) = call {
-                call.answered_unheard();
+            if let Some(entry) = entry {
+                self.calls.slot_is_free();
+                entry.call.answered_unheard();
             }
         }
     }

@@ -13,6 +13,10 @@ use crate::{
         Calls,
         ExitHandler, //
     },
+    dispatch::{
+        Dispatcher,
+        DISPATCH, //
+    },
     domain::Domain,
     heap::Heap,
     payload::Payload,
@@ -99,10 +103,16 @@ pub(crate) struct Channel {
     closing: Completion,
     #[pin]
     trimmer: Work<Channel>,
+    /// Submissions.
+    #[pin]
+    pub(crate) dispatcher: Dispatcher,
+    #[pin]
+    dispatching: Work<Channel, DISPATCH>,
 }
 
 impl_has_work! {
     impl HasWork<Self> for Channel { self.trimmer }
+    impl HasWork<Self, DISPATCH> for Channel { self.dispatching }
 }
 
 impl WorkItem for Channel {
@@ -115,7 +125,8 @@ impl WorkItem for Channel {
         while !this.closing.wait_for_completion_timeout(interval) {
             // Before the look, so that what comes after it finds the work to do again.
             this.trimming.xchg(false, Full);
-            if !this.trim() || this.trimming.xchg(true, Full) {
+            let more = this.trim() | this.end_threads();
+            if !more || this.trimming.xchg(true, Full) {
                 break;
             }
         }
@@ -155,6 +166,8 @@ impl Channel {
                 trimming: Atomic::new(false),
                 closing <- Completion::new(),
                 trimmer <- new_work!("qda::Channel::trimmer"),
+                dispatcher <- Dispatcher::new(),
+                dispatching <- new_work!("qda::Channel::dispatching"),
             }),
             GFP_KERNEL,
         )?;
@@ -202,7 +215,7 @@ impl Channel {
     pub(crate) fn trim_soon(self: &Arc<Self>) {
         if !self.trimming.load(Relaxed) && !self.trimming.xchg(true, Full) {
             // With the queue everything goes.
-            let _ = self.calls.enqueue(self.clone());
+            let _ = self.calls.enqueue::<_, 0>(self.clone());
         }
     }
 
@@ -213,6 +226,21 @@ impl Channel {
             .processes
             .values()
             .fold(false, |more, process| process.trim() | more)
+    }
+
+    /// Ends threads of the DSP that no submission needs. Returns whether there may be more of them
+    /// the next time.
+    fn end_threads(&self) -> bool {
+        let mut last = 0;
+        let mut more = false;
+
+        while let Some(process) = self.find(|process| process.identity.client_id > last) {
+            last = process.identity.client_id;
+            if let Some(queue) = process.queue() {
+                more |= queue.end_threads();
+            }
+        }
+        more
     }
 
     /// The first process for which `wanted` holds.

@@ -194,5 +194,9 @@ impl drm::Driver for QdaDriver {
         (QDA_CALL, drm_qda_call, 0, unguarded QdaFile::call),
         (QDA_BUFFER_CREATE, drm_qda_buffer_create, 0, QdaFile::buffer_create),
         (QDA_BUFFER_SYNC, drm_qda_buffer_sync, 0, unguarded QdaFile::buffer_sync),
+        (QDA_QUEUE_CREATE, drm_qda_queue_create, 0, unguarded QdaFile::queue_create),
+        (QDA_SUBMIT, drm_qda_submit, 0, unguarded QdaFile::submit),
+        (QDA_CANCEL, drm_qda_cancel, 0, unguarded QdaFile::cancel),
+        (QDA_REAP, drm_qda_reap, 0, unguarded QdaFile::reap),
     }
 }

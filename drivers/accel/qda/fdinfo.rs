@@ -18,6 +18,9 @@ pub(crate) fn show(session: &Session, account: &Account, print: impl Fn(fmt::Arg
     print(fmt!("qda-dsp:\t{}\n", &*channel.name));
     print(fmt!("qda-buffers:\t{} KiB\n", account.bytes() / 1024));
     print(fmt!("qda-calls:\t{}\n", channel.calls.outstanding()));
+    if let Ok(queue) = session.queue() {
+        print(fmt!("qda-submissions:\t{}\n", queue.outstanding()));
+    }
     print(fmt!("qda-pd-exits:\t{}\n", channel.calls.exits()));
     if let Ok((client_id, bank)) = session.identity() {
         print(fmt!("qda-client:\t{}\n", client_id));

@@ -39,8 +39,15 @@ use kernel::{
         Ioctl,
         Registered, //
     },
+    fs,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        poll::{
+            PollEvents,
+            PollTable, //
+        }, //
+    },
     uapi, //
 };
 
@@ -77,6 +84,13 @@ impl drm::file::DriverFile for QdaFile {
         let this = self.get_ref();
 
         fdinfo::show(&this.session, &this.account, |line| printer.print(line));
+    }
+
+    fn poll(self: Pin<&Self>, file: &fs::File, table: PollTable<'_>) -> PollEvents {
+        match self.get_ref().session.queue() {
+            Ok(queue) => queue.poll(file, table),
+            Err(_) => PollEvents::ERROR,
+        }
     }
 }
 

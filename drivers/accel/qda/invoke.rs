@@ -5,10 +5,14 @@
 use crate::{
     call::{
         Outcome,
-        Pending, //
+        Pending,
+        Spare, //
     },
     frame::Frame,
-    held::Holding,
+    held::{
+        Held,
+        Holding, //
+    },
     layout::Arg,
     names::{
         buffer_at,
@@ -19,10 +23,12 @@ use crate::{
     payload::{
         Builder,
         Payload,
+        Ready,
         Target, //
     },
     process::{
         Identity,
+        Permit,
         Process, //
     },
     proto::{
@@ -58,11 +64,13 @@ pub(crate) struct UserArg {
     handle: u32,
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+/// The number of 64 bits at `at`.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+/// The number of 32 bits at `at`.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
 }
 
@@ -274,10 +282,10 @@ impl Invoke {
         &self,
         arg: &UserArg,
         names: &impl Names,
-        loans: &mut Loans<'_>,
+        who: &Identity,
+        loans: &mut Loans,
         frame: &mut Frame,
     ) -> Result<Arg> {
-        let who = loans.who;
         // CAST: The DSP takes it as a signed number.
         let number = arg.handle as i32;
         let offset = u32::try_from(arg.offset.unwrap_or(arg.ptr)).map_err(|_| EINVAL)?;
@@ -310,7 +318,7 @@ impl Invoke {
             return Err(EINVAL);
         }
 
-        loans.lend(number, &mapped)?;
+        loans.lend(&who.held, number, &mapped)?;
         let address = mapped.address();
         frame.buffers.push(mapped, GFP_KERNEL)?;
         Ok(Arg::Handle {
@@ -327,44 +335,95 @@ impl Invoke {
         &self,
         session: &Session,
         process: &Process,
-        mut frame: Frame,
+        frame: Frame,
         names: &impl Names,
     ) -> Result<Pending<Payload>> {
-        let who = &process.identity;
         let permit = process.permit()?;
+        let tid = current!().pid();
+        let (ready, loans) = self.prepare(process, frame, names, Some(permit), tid)?;
+        let channel = session.channel();
 
-        let mut loans = Loans::new(who);
-        frame.args.reserve(self.args.len(), GFP_KERNEL)?;
-        for (index, arg) in self.args.iter().enumerate() {
-            let arg = if index < self.scalars.buffers() {
-                self.buffer_arg(arg, names, who, &mut frame)?
-            } else {
-                self.handle_arg(arg, names, &mut loans, &mut frame)?
-            };
-            frame.args.push(arg, GFP_KERNEL)?;
-        }
-
-        let mut builder = Builder::new(who, frame)?;
-        builder.limit(permit);
-        builder.copy_from_user(self.scalars.in_bufs(), |index| self.args[index].ptr)?;
-
-        let pending = builder.submit(
-            session.channel(),
-            who,
-            Target {
-                wire_client_id: who.client_id,
-                tid: current!().pid(),
-                handle: self.handle,
-                scalars: self.scalars,
-                class: Class::User,
-            },
+        let Ready {
+            request,
+            payload,
+            spare,
+        } = ready;
+        let pending = channel.calls.submit(
+            &*channel.transport,
+            &process.identity.dead,
+            request,
+            payload,
+            spare,
         )?;
         loans.keep();
         Ok(pending)
     }
 
+    /// Bytes of the inline arguments.
+    pub(crate) fn inline_len(&self) -> u64 {
+        self.args[..self.scalars.buffers()]
+            .iter()
+            .filter(|arg| arg.buffer().is_none())
+            .fold(0, |sum, arg| arg.len.saturating_add(sum))
+    }
+
+    /// Puts the call together for `process`, with what `frame` has room for. The thread `tid` of
+    /// the DSP is to make it.
+    pub(crate) fn prepare(
+        &self,
+        process: &Process,
+        mut frame: Frame,
+        names: &impl Names,
+        permit: Option<Permit>,
+        tid: i32,
+    ) -> Result<(Ready, Loans)> {
+        let who = &process.identity;
+
+        let mut loans = Loans::new();
+        frame.args.reserve(self.args.len(), GFP_KERNEL)?;
+        for (index, arg) in self.args.iter().enumerate() {
+            let arg = if index < self.scalars.buffers() {
+                self.buffer_arg(arg, names, who, &mut frame)?
+            } else {
+                self.handle_arg(arg, names, who, &mut loans, &mut frame)?
+            };
+            frame.args.push(arg, GFP_KERNEL)?;
+        }
+
+        let mut builder = Builder::new(who, frame)?;
+        if let Some(permit) = permit {
+            builder.limit(permit);
+        }
+        builder.copy_from_user(self.scalars.in_bufs(), |index| self.args[index].ptr)?;
+
+        let ready = builder.finish(
+            who,
+            Target {
+                wire_client_id: who.client_id,
+                tid,
+                handle: self.handle,
+                scalars: self.scalars,
+                class: Class::User,
+            },
+        )?;
+        Ok((ready, loans))
+    }
+
+    /// What the call had, for another call: it is over.
+    pub(crate) fn into_frame(self, payload: Payload, spare: Option<Spare<Payload>>) -> Frame {
+        let mut frame = payload.into_frame();
+
+        frame.user = self.args;
+        frame.call = spare;
+        frame
+    }
+
     /// Copies what the DSP has written back to the program, and returns the DSP's status.
-    fn finish(&self, payload: &Payload, status: i32) -> Result<i32> {
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`] if the program's memory cannot be written.
+    pub(crate) fn finish(&self, payload: &Payload, status: i32) -> Result<i32> {
         // What the DSP wrote before its reply must be seen after it.
         barrier::dma_mb(barrier::Read);
 
@@ -379,37 +438,41 @@ impl Invoke {
 }
 
 /// Numbers that are lent to the DSP with a call; the loans end if it is not sent.
-struct Loans<'a> {
-    who: &'a Identity,
+pub(crate) struct Loans {
+    /// Whose numbers they are, if there are any.
+    held: Option<Arc<Held>>,
     lent: KVec<i32>,
 }
 
-impl<'a> Loans<'a> {
-    fn new(who: &'a Identity) -> Self {
+impl Loans {
+    fn new() -> Self {
         Self {
-            who,
+            held: None,
             lent: KVec::new(),
         }
     }
 
-    fn lend(&mut self, number: i32, mapped: &Arc<Mapped>) -> Result {
+    fn lend(&mut self, held: &Arc<Held>, number: i32, mapped: &Arc<Mapped>) -> Result {
         self.lent.reserve(1, GFP_KERNEL)?;
-        self.who
-            .held
-            .with(|numbers| numbers.lend(number, Holding(mapped.clone())))?;
+        held.with(|numbers| numbers.lend(number, Holding(mapped.clone())))?;
+        self.held = Some(held.clone());
         Ok(self.lent.push(number, GFP_KERNEL)?)
     }
 
     /// The call is sent: they last until the DSP gives the buffers back.
-    fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.lent.clear();
     }
 }
 
-impl Drop for Loans<'_> {
+impl Drop for Loans {
     fn drop(&mut self) {
+        let Some(held) = &self.held else {
+            return;
+        };
+
         for number in self.lent.iter() {
-            self.who.held.withdraw(*number);
+            held.withdraw(*number);
         }
     }
 }
@@ -459,9 +522,6 @@ pub(crate) fn invoke(
     };
     let result = invoke.finish(&payload, status);
 
-    let mut frame = payload.into_frame();
-    frame.user = invoke.args;
-    frame.call = spare;
-    process.keep(frame);
+    process.keep(invoke.into_frame(payload, spare));
     result
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctls from `DRM_QDA_GET_PARAM` on, which no FastRPC library has.
+//! The ioctls from `DRM_QDA_GET_PARAM` to `DRM_QDA_BUFFER_SYNC`, which no FastRPC library has.
 
 use crate::{
     driver::QdaDevice,
@@ -22,7 +22,9 @@ use crate::{
     },
     layout::MAX_INLINE,
     process::MAX_OUTSTANDING,
-    slots::Want, //
+    ring::MAX_DEPTH,
+    slots::Want,
+    threads::MAX_THREADS, //
 };
 use kernel::{
     drm::{
@@ -57,6 +59,8 @@ impl QdaFile {
             uapi::QDA_PARAM_MAX_INLINE => plain(MAX_INLINE as u64)?,
             uapi::QDA_PARAM_MAX_BUFFER => plain(u64::from(uapi::QDA_MAX_BUFFER_SIZE))?,
             uapi::QDA_PARAM_MAX_SHELL => plain(MAX_SHELL as u64)?,
+            uapi::QDA_PARAM_MAX_DEPTH => plain(MAX_DEPTH as u64)?,
+            uapi::QDA_PARAM_MAX_THREADS => plain(MAX_THREADS.into())?,
             uapi::QDA_PARAM_DSP_ATTRIBUTE => channel
                 .attributes
                 .get(Self::session(file), index as usize)?

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls that the kernel itself makes, to begin and end DSP processes.
+//! Calls that the kernel itself makes, to begin and end DSP processes, and threads of them.
 //!
-//! They go to remote handle 1 with client id 0 in the message: which DSP process is meant stands in
-//! their first argument.
+//! All but the last go to remote handle 1 with client id 0 in the message: which DSP process is
+//! meant stands in their first argument.
 
 use crate::{
     call::Pending,
@@ -32,6 +32,12 @@ use kernel::{
 
 /// Bit that sets the thread numbers of [`KernelCall::Release`] apart from those of threads.
 const RELEASE_TID: i32 = 1 << 30;
+
+/// Remote handle by which a client controls its own process; its calls are a client's.
+const HANDLE_CURRENT_PROCESS: u32 = 4;
+
+/// Method of [`HANDLE_CURRENT_PROCESS`] with which a thread ends.
+const METHOD_THREAD_EXIT: u8 = 3;
 
 /// An argument of a call.
 pub(crate) enum Part<'a> {
@@ -352,6 +358,25 @@ impl Part<'_> {
             Self::Output(len) => Arg::Inline { len: *len },
         }
     }
+}
+
+/// Tells the DSP, as the thread `tid` of the client, that this thread has exited.
+///
+/// # Errors
+///
+/// As [`KernelCall::send`].
+pub(crate) fn thread_exit(channel: &Channel, who: &Identity, tid: i32) -> Result<Pending<Payload>> {
+    Builder::new(who, Frame::new()?)?.submit(
+        channel,
+        who,
+        Target {
+            wire_client_id: who.client_id,
+            tid,
+            handle: HANDLE_CURRENT_PROCESS,
+            scalars: Scalars::new(METHOD_THREAD_EXIT, 0, 0),
+            class: Class::Kernel,
+        },
+    )
 }
 
 fn send(

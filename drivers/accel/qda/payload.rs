@@ -8,7 +8,8 @@ use crate::{
     call::{
         Load,
         Pending,
-        Request, //
+        Request,
+        Spare, //
     },
     channel::Channel,
     frame::{
@@ -159,6 +160,16 @@ pub(crate) struct Target {
     pub(crate) class: Class,
 }
 
+/// A call that can be sent.
+pub(crate) struct Ready {
+    /// What is sent.
+    pub(crate) request: Request,
+    /// What the call owns.
+    pub(crate) payload: Payload,
+    /// A call that is over.
+    pub(crate) spare: Option<Spare<Payload>>,
+}
+
 /// Memory of a call that is being put together. The DSP does not know of it yet.
 pub(crate) struct Builder {
     memory: CallMemory,
@@ -234,14 +245,31 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// As [`Calls::submit`](crate::call::Calls::submit), and [`EOPNOTSUPP`] if the bank's
-    /// addresses cannot be used.
+    /// As [`Builder::finish`] and [`Calls::submit`](crate::call::Calls::submit).
     pub(crate) fn submit(
-        mut self,
+        self,
         channel: &Channel,
         who: &Identity,
         target: Target,
     ) -> Result<Pending<Payload>> {
+        let Ready {
+            request,
+            payload,
+            spare,
+        } = self.finish(who, target)?;
+
+        channel
+            .calls
+            .submit(&*channel.transport, &who.dead, request, payload, spare)
+    }
+
+    /// Writes the tables; what comes of it can be sent.
+    ///
+    /// # Errors
+    ///
+    /// - [`EOPNOTSUPP`]: the bank's addresses cannot be used.
+    /// - [`ENOMEM`].
+    pub(crate) fn finish(mut self, who: &Identity, target: Target) -> Result<Ready> {
         let prefix = self.lease.prefix();
         let base = self.memory.dma_address();
 
@@ -262,13 +290,11 @@ impl Builder {
         // The DSP must see the call's memory no later than the message.
         barrier::dma_mb(barrier::Write);
 
-        channel.calls.submit(
-            &*channel.transport,
-            Request {
+        Ok(Ready {
+            request: Request {
                 client_id: who.client_id,
                 class: target.class,
                 pd: who.pd,
-                dead: &who.dead,
                 message: Message {
                     client_id: target.wire_client_id,
                     tid: target.tid,
@@ -279,7 +305,7 @@ impl Builder {
                     size: self.layout.size() as u64,
                 },
             },
-            Payload {
+            payload: Payload {
                 memory: self.memory,
                 layout: self.layout,
                 frame: self.frame,
@@ -289,6 +315,6 @@ impl Builder {
                 _lease: self.lease,
             },
             spare,
-        )
+        })
     }
 }

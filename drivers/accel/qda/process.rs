@@ -20,6 +20,7 @@ use crate::{
     kernel_call::KernelCall,
     payload::Payload,
     proto::ProtectionDomain,
+    queue::Queue,
     space::Space, //
 };
 use kernel::{
@@ -145,6 +146,8 @@ pub(crate) struct Process {
     #[pin]
     parked: Mutex<KVec<Parked>>,
     begun: Atomic<bool>,
+    #[pin]
+    queue: Mutex<Option<Arc<Queue>>>,
     ending: Atomic<bool>,
     closing: Atomic<bool>,
     #[pin]
@@ -179,6 +182,11 @@ impl WorkItem for Process {
             }
         }
 
+        // The DSP need not answer these, since the process ends.
+        let exits = this.queue().map(|queue| {
+            queue.stop();
+            queue.exit_threads(true)
+        });
         let answered = match this.send_release() {
             Ok(pending) => pending.wait_uninterruptible(timeout),
             // A DSP that cannot be reached any more uses nothing.
@@ -186,6 +194,7 @@ impl WorkItem for Process {
             Err(_) => false,
         };
         this.end(answered);
+        drop(exits);
     }
 }
 
@@ -219,6 +228,7 @@ impl Process {
                 frames <- Frames::new(),
                 parked <- new_mutex!(KVec::new()),
                 begun: Atomic::new(false),
+                queue <- new_mutex!(None),
                 ending: Atomic::new(false),
                 closing: Atomic::new(false),
                 unanswered <- new_mutex!(None),
@@ -228,6 +238,36 @@ impl Process {
             }? Error),
             GFP_KERNEL,
         )
+    }
+
+    /// The DSP that it is on.
+    pub(crate) fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// Has submissions in `queue` from now on.
+    ///
+    /// # Errors
+    ///
+    /// - [`EEXIST`]: it has a queue.
+    /// - [`EPIPE`]: it has ended.
+    /// - [`ENOMEM`].
+    pub(crate) fn set_queue(&self, queue: &Arc<Queue>) -> Result {
+        let mut place = self.queue.lock();
+
+        if place.is_some() {
+            return Err(EEXIST);
+        }
+        // What ends the process has this before it looks for a queue.
+        self.identity.lease()?;
+        self.channel.dispatcher.join(queue.clone())?;
+        *place = Some(queue.clone());
+        Ok(())
+    }
+
+    /// The queue of its submissions, if it has one and lives.
+    pub(crate) fn queue(&self) -> Option<Arc<Queue>> {
+        self.queue.lock().clone()
     }
 
     /// Counts one more outstanding call.
@@ -382,6 +422,10 @@ impl Process {
     }
 
     fn send_release(&self) -> Result<Pending<Payload>> {
+        // A process that is no more must not be called.
+        if let Some(queue) = self.queue() {
+            queue.stop();
+        }
         KernelCall::Release.send(&self.channel, &self.identity)
     }
 
@@ -430,11 +474,20 @@ impl Process {
             }
         }
         self.identity.dead.store(true, Relaxed);
+        if let Some(queue) = self.queue() {
+            queue.stop();
+        }
         self.channel.calls.retire(self.identity.client_id);
 
         self.identity.held.end();
         let space = self.identity.space.lock().take();
         drop(space);
+
+        // Who waits for them may rely on the process being gone.
+        let queue = self.queue.lock().take();
+        if let Some(queue) = queue {
+            queue.end();
+        }
 
         self.channel.unregister(self.identity.client_id);
         self.ended.complete_all();

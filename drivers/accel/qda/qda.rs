@@ -4,18 +4,20 @@
 //!
 //! Layers, top to bottom; each uses only those below:
 //!
-//! - [`mod@file`], [`ioctl`], [`fdinfo`]: the accel front end, open files and their ioctls.
+//! - [`mod@file`], [`ioctl`], [`submission`], [`fdinfo`]: the accel front end, open files and their
+//!   ioctls.
 //! - `compat`: the front end of `/dev/fastrpc-*`, if it is configured.
 //! - [`session`], [`kind`], [`process`], [`invoke`], [`map`], [`kernel_call`], [`attributes`]: what
 //!   a client does.
+//! - [`queue`], [`dispatch`]: calls for which no thread waits.
 //! - [`call`], [`payload`], [`frame`]: outstanding calls and what they own.
 //! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call
 //!   them, and where a DSP process has them.
 //! - [`arena`]: memory of calls.
 //! - [`bank`]: context banks and their leases.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
-//! - [`proto`], [`layout`], [`table`], [`state`], [`slots`], [`numbers`], [`domain`],
-//!   [`pages`]: pure code.
+//! - [`proto`], [`layout`], [`table`], [`ring`], [`threads`], [`turns`], [`state`], [`slots`],
+//!   [`numbers`], [`domain`], [`exits`], [`pages`]: pure code.
 
 mod arena;
 mod attributes;
@@ -25,6 +27,7 @@ mod call;
 mod channel;
 #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
 mod compat;
+mod dispatch;
 mod domain;
 mod driver;
 mod exits;
@@ -47,13 +50,18 @@ mod pages;
 mod payload;
 mod process;
 mod proto;
+mod queue;
+mod ring;
 mod session;
 mod slots;
 mod soc;
 mod space;
 mod state;
+mod submission;
 mod table;
+mod threads;
 mod transport;
+mod turns;
 
 #[cfg(CONFIG_DRM_ACCEL_QDA_KUNIT_TEST)]
 mod tests;

@@ -32,6 +32,7 @@ use crate::{
         ProtectionDomain,
         LAST_STATIC_HANDLE, //
     },
+    queue::Queue,
     slots::Want,
     state::State, //
 };
@@ -49,7 +50,8 @@ use kernel::{
             Relaxed, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
     time::msecs_to_jiffies, //
 };
@@ -72,6 +74,7 @@ pub(crate) struct Session {
     /// Whoever opened it; not always whoever uses it.
     client: Client,
     polls: Atomic<bool>,
+    queue: SetOnce<Arc<Queue>>,
     #[pin]
     state: Mutex<State<Arc<Process>>>,
 }
@@ -84,6 +87,7 @@ impl Session {
             access,
             client: Client::current(),
             polls: Atomic::new(false),
+            queue: SetOnce::new(),
             state <- new_mutex!(State::New),
         })
     }
@@ -133,6 +137,31 @@ impl Session {
             return Err(EPIPE);
         }
         Ok(process)
+    }
+
+    /// Makes the queue of the session's submissions.
+    ///
+    /// # Errors
+    ///
+    /// [`EEXIST`] if there is one, else as [`Session::process`], [`Queue::new`] and
+    /// [`Process::set_queue`].
+    pub(crate) fn create_queue(&self, depth: usize, threads: u32) -> Result {
+        let process = self.process()?;
+        let queue = Queue::new(process.clone(), depth, threads)?;
+
+        process.set_queue(&queue)?;
+        // It is the only one that the process took.
+        self.queue.populate(queue);
+        Ok(())
+    }
+
+    /// The queue of the session's submissions. It stays when the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOTCONN`] if there is none.
+    pub(crate) fn queue(&self) -> Result<&Arc<Queue>> {
+        self.queue.as_ref().ok_or(ENOTCONN)
     }
 
     /// A frame for a call; without a process, which the call needs anyway, an empty one.

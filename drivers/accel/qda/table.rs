@@ -147,6 +147,11 @@ impl<T> CallTable<T> {
         self.used += 1;
     }
 
+    /// Whether a program's call would find no slot, while the channel takes such calls.
+    pub(crate) fn is_full(&self) -> bool {
+        self.phase == Phase::Open && self.used >= SLOTS - 1 - RESERVED
+    }
+
     fn find(&mut self, context: Context) -> Option<&mut Slot<T>> {
         self.slots[context.slot()]
             .as_mut()

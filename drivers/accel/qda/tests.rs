@@ -2,7 +2,7 @@
 
 //! KUnit tests of what needs no device: the names of DSPs, the wire format, the layout of a call,
 //! the table of calls, the states of a session and of the heap of static processes and, in
-//! [`calls`], [`polling`] and [`closing`], the call engine.
+//! [`calls`], [`polling`], [`closing`] and [`submissions`], the call engine.
 //!
 //! Fixed vectors, taken from the protocol. The same files are tried on random input on the host,
 //! by `tools/qda/core`.
@@ -13,6 +13,7 @@ mod closing;
 mod heap;
 mod polling;
 mod state;
+mod submissions;
 
 use kernel::prelude::*;
 

@@ -22,6 +22,13 @@ pub(crate) trait Transport: Send + Sync {
     /// The DSP has not seen a message whose sending failed.
     fn send(&self, message: &Message) -> Result;
 
+    /// As [`Transport::send`], but does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// Also [`EAGAIN`], if there is no room at once.
+    fn try_send(&self, message: &Message) -> Result;
+
     /// Ends sending: when this returns no message is on its way, and none will be. May sleep.
     fn close(&self);
 }
@@ -49,14 +56,26 @@ impl Rpmsg {
     }
 }
 
+/// GLINK's words for a DSP that has gone: the driver is about to be unbound.
+fn gone(error: Error) -> Error {
+    match error {
+        EIO | ECANCELED => EPIPE,
+        error => error,
+    }
+}
+
 impl Transport for Rpmsg {
     fn send(&self, message: &Message) -> Result {
+        self.sender.send(&message.to_bytes()).map_err(gone)
+    }
+
+    fn try_send(&self, message: &Message) -> Result {
         self.sender
-            .send(&message.to_bytes())
+            .try_send(&message.to_bytes())
             .map_err(|error| match error {
-                // GLINK's words for a DSP that has gone: the driver is about to be unbound.
-                EIO | ECANCELED => EPIPE,
-                error => error,
+                // Without an intent of the DSP, or room in the FIFO.
+                EBUSY | ENOMEM => EAGAIN,
+                error => gone(error),
             })
     }
 

@@ -432,7 +432,7 @@ struct drm_qda_invoke {
  */
 
 /** define QDA_ABI_VERSION - what QDA_PARAM_ABI_VERSION returns for this file. */
-#define QDA_ABI_VERSION		1
+#define QDA_ABI_VERSION		2
 
 /** define QDA_DOMAIN_ADSP - QDA_PARAM_DOMAIN of an audio DSP. */
 #define QDA_DOMAIN_ADSP		0
@@ -485,6 +485,10 @@ struct drm_qda_invoke {
  * * EPIPE: the DSP restarted while waiting.
  */
 #define QDA_PARAM_DSP_ATTRIBUTE	12
+/** define QDA_PARAM_MAX_DEPTH - most submissions of a queue; since version 2. */
+#define QDA_PARAM_MAX_DEPTH	13
+/** define QDA_PARAM_MAX_THREADS - most threads of a queue; since version 2. */
+#define QDA_PARAM_MAX_THREADS	14
 
 /**
  * struct drm_qda_get_param - ask for one number about the DSP or the driver
@@ -726,6 +730,211 @@ struct drm_qda_buffer_sync {
 	__u32 flags;
 };
 
+/*
+ * Submissions: calls for which no thread waits. Since version 2 (QDA_PARAM_ABI_VERSION).
+ *
+ * DRM_QDA_QUEUE_CREATE gives a file a queue. DRM_QDA_SUBMIT puts calls into it and returns at once.
+ * The driver sends them in that order, as threads of the DSP are free; they end in any order. What
+ * comes of each is a completion, which waits until DRM_QDA_REAP takes it. poll() reports POLLIN
+ * while there are completions, POLLHUP once the DSP process has ended, and POLLERR for a file
+ * without a queue.
+ *
+ * Every submission that is accepted gets exactly one completion, unless the file is closed before,
+ * or the device is unplugged: then DRM_QDA_REAP fails with ENODEV, and the DSP touches no buffer of
+ * any submission any more.
+ *
+ * Inputs that are inline are copied when a call is submitted, and outputs when its completion is
+ * taken. Buffers stay mapped for the DSP until then, whatever the caller closes. The arguments are
+ * in the memory of whoever made the queue: nobody else, a forked child for example, can submit or
+ * take completions.
+ *
+ * None of this was tried on hardware so far.
+ */
+
+/**
+ * struct drm_qda_queue_create - give the file a queue of submissions
+ *
+ * The file has its DSP process already, and the queue stays until the file is closed. As many calls
+ * are made at the same time as there are @threads of the DSP, which the driver has for the queue
+ * alone; with one, calls are made one after the other, in the order of their submission. The DSP
+ * has these threads when they have calls, and is told that they have exited when for some time they
+ * have had none.
+ *
+ * The memory of the queue counts as that of the caller's memory cgroup.
+ *
+ * Errors:
+ *
+ * * EINVAL: @depth is 0 or above QDA_PARAM_MAX_DEPTH, @threads is 0 or above QDA_PARAM_MAX_THREADS,
+ *   or @flags or @pad is not 0.
+ * * ENOTCONN: the file has no DSP process.
+ * * EEXIST: the file has a queue already.
+ * * EPIPE: the DSP process has ended.
+ * * ENOMEM: out of memory.
+ */
+struct drm_qda_queue_create {
+	/** @depth: in: most submissions whose completions were not taken yet. */
+	__u32 depth;
+	/** @threads: in: most calls that the DSP makes at the same time. */
+	__u32 threads;
+	/** @flags: must be 0. */
+	__u32 flags;
+	/** @pad: must be 0. */
+	__u32 pad;
+};
+
+/**
+ * struct drm_qda_submission - one call of DRM_QDA_SUBMIT
+ */
+struct drm_qda_submission {
+	/** @user_data: in: anything; it comes back with the completion. */
+	__u64 user_data;
+	/** @args: in: address of an array of &struct drm_qda_call_arg. */
+	__u64 args;
+	/** @id: in: 0; out, if it is accepted: the submission's id, not 0, never given twice. */
+	__u64 id;
+	/** @handle: in: remote handle. */
+	__u32 handle;
+	/** @scalars: in: method and argument counts, see QDA_SCALARS(). */
+	__u32 scalars;
+	/** @arg_count: in: entries of the array @args. */
+	__u32 arg_count;
+	/** @flags: must be 0. */
+	__u32 flags;
+};
+
+/**
+ * struct drm_qda_submit - submit calls
+ *
+ * Calls are as those of DRM_QDA_CALL. They are accepted one after the other, up to the first that
+ * cannot be; @accepted is how many were. The ioctl fails only if the first of all is not accepted.
+ * If it succeeds with fewer than @count, submit the others again: if that fails, the error is that
+ * of the first of them. Arrays and inline inputs may be used again when the ioctl returns.
+ *
+ * Submissions, and the arguments, may grow in later versions of this interface.
+ * @submission_size and @arg_size are the sizes that the caller knows; what a kernel does not know
+ * of them must be 0.
+ *
+ * The ioctl does not wait for the DSP. Errors, of the first call:
+ *
+ * * EAGAIN: the queue is full, or has as much inline data as QDA_MAX_INLINE_SIZE allows for one
+ *   call: take a completion first.
+ * * EINVAL: @count is 0; @submission_size is below the size of &struct drm_qda_submission; @flags,
+ *   @accepted, @pad or a field of the call that must be 0 is not; or as DRM_QDA_CALL.
+ * * E2BIG: @submission_size is above 4096, or the call has something that this kernel does not
+ *   know; or as DRM_QDA_CALL.
+ * * ENOTCONN: the file has no queue.
+ * * EACCES: another address space than the caller's made the queue.
+ * * EFAULT: @submissions cannot be read or written; or as DRM_QDA_CALL.
+ * * EPERM, ENOENT, EEXIST, EOPNOTSUPP, ENOMEM: as DRM_QDA_CALL.
+ * * ENOSPC: the DSP process holds 1024 numbers.
+ * * EPIPE: the DSP process has ended.
+ */
+struct drm_qda_submit {
+	/** @submissions: in: address of an array of &struct drm_qda_submission. */
+	__u64 submissions;
+	/** @submission_size: in: bytes from one entry of the array to the next. */
+	__u32 submission_size;
+	/** @arg_size: in: bytes from one argument of a call to the next. */
+	__u32 arg_size;
+	/** @count: in: entries of the array. */
+	__u32 count;
+	/** @flags: must be 0. */
+	__u32 flags;
+	/** @accepted: in: 0; out: how many calls were accepted. */
+	__u32 accepted;
+	/** @pad: must be 0. */
+	__u32 pad;
+};
+
+/**
+ * struct drm_qda_cancel - take back a submission that the DSP has not got
+ *
+ * It completes with the error ECANCELED. What was sent cannot be taken back: the DSP has no means
+ * for that.
+ *
+ * Errors:
+ *
+ * * EBUSY: the call was sent, and completes as if nothing had happened.
+ * * ENOENT: there is no such submission, or it is over.
+ * * ENOTCONN: the file has no queue.
+ * * EINVAL: @flags or @pad is not 0.
+ */
+struct drm_qda_cancel {
+	/** @id: in: id of the submission. */
+	__u64 id;
+	/** @flags: must be 0. */
+	__u32 flags;
+	/** @pad: must be 0. */
+	__u32 pad;
+};
+
+/**
+ * struct drm_qda_completion - what came of a submission
+ *
+ * With @error 0 the DSP has answered, @status is its answer, any 32-bit number, and the out-buffers
+ * that are inline were copied. Else @error says why there is no answer:
+ *
+ * * -ECANCELED: DRM_QDA_CANCEL.
+ * * -EPIPE: the DSP process ended before, or before the completion was taken.
+ * * -EFAULT: an inline out-buffer cannot be written. The DSP has made the call.
+ * * another: sending failed. The DSP has not got the call.
+ */
+struct drm_qda_completion {
+	/** @id: out: id of the submission. */
+	__u64 id;
+	/** @user_data: out: what was submitted with it. */
+	__u64 user_data;
+	/** @error: out: 0, or a negative errno. */
+	__s32 error;
+	/** @status: out: the DSP's status. */
+	__s32 status;
+};
+
+/**
+ * struct drm_qda_reap - take completions
+ *
+ * It waits until there are @min_count completions or @timeout_ns has passed, and takes up to
+ * @max_count of them, in the order in which the calls ended; with @min_count 0 it does not wait.
+ * The wait ends early when the DSP process ends. It also goes on if nothing is submitted: another
+ * thread may do that.
+ *
+ * A signal interrupts the wait only, and nothing is lost; @timeout_ns is a point in time, so that
+ * the ioctl can be made again as it is.
+ *
+ * Completions may grow in later versions of this interface. @completion_size is the size that the
+ * caller knows; what a kernel does not know of it is set to 0.
+ *
+ * Errors; completions are taken only if there is none:
+ *
+ * * ETIME: @timeout_ns has passed without a completion, and @min_count is not 0.
+ * * EINTR: a signal came while waiting.
+ * * EINVAL: @max_count is 0 or below @min_count; @completion_size is below the size of
+ *   &struct drm_qda_completion; @timeout_ns is negative; or @flags, @reaped or @pad is not 0.
+ * * E2BIG: @completion_size is above 4096.
+ * * EFAULT: @completions cannot be written.
+ * * ENOTCONN: the file has no queue.
+ * * EACCES: another address space than the caller's made the queue.
+ * * EPIPE: the DSP process has ended, and no completion is left.
+ */
+struct drm_qda_reap {
+	/** @completions: in: address of an array of &struct drm_qda_completion. */
+	__u64 completions;
+	/** @completion_size: in: bytes from one entry of the array to the next. */
+	__u32 completion_size;
+	/** @max_count: in: entries of the array. */
+	__u32 max_count;
+	/** @min_count: in: how many completions to wait for. */
+	__u32 min_count;
+	/** @flags: must be 0. */
+	__u32 flags;
+	/** @timeout_ns: in: until when to wait, in nanoseconds of CLOCK_MONOTONIC. */
+	__s64 timeout_ns;
+	/** @reaped: in: 0; out: how many completions were taken. */
+	__u32 reaped;
+	/** @pad: must be 0. */
+	__u32 pad;
+};
+
 #define DRM_QDA_QUERY			0x00
 #define DRM_QDA_GEM_CREATE		0x01
 #define DRM_QDA_GEM_MMAP_OFFSET		0x02
@@ -739,6 +948,10 @@ struct drm_qda_buffer_sync {
 #define DRM_QDA_CALL			0x0a
 #define DRM_QDA_BUFFER_CREATE		0x0b
 #define DRM_QDA_BUFFER_SYNC		0x0c
+#define DRM_QDA_QUEUE_CREATE		0x0d
+#define DRM_QDA_SUBMIT			0x0e
+#define DRM_QDA_CANCEL			0x0f
+#define DRM_QDA_REAP			0x10
 
 /* Note: this is an enum so that it can be resolved by Rust bindgen. */
 enum {
@@ -767,6 +980,14 @@ enum {
 						   struct drm_qda_buffer_create),
 	DRM_IOCTL_QDA_BUFFER_SYNC	= DRM_IOW(DRM_COMMAND_BASE + DRM_QDA_BUFFER_SYNC,
 						  struct drm_qda_buffer_sync),
+	DRM_IOCTL_QDA_QUEUE_CREATE	= DRM_IOW(DRM_COMMAND_BASE + DRM_QDA_QUEUE_CREATE,
+						  struct drm_qda_queue_create),
+	DRM_IOCTL_QDA_SUBMIT		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_SUBMIT,
+						   struct drm_qda_submit),
+	DRM_IOCTL_QDA_CANCEL		= DRM_IOW(DRM_COMMAND_BASE + DRM_QDA_CANCEL,
+						  struct drm_qda_cancel),
+	DRM_IOCTL_QDA_REAP		= DRM_IOWR(DRM_COMMAND_BASE + DRM_QDA_REAP,
+						   struct drm_qda_reap),
 };
 
 #if defined(__cplusplus)

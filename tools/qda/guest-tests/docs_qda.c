@@ -3,6 +3,7 @@
  * The examples of the documentation that are for /dev/accel/accelN.
  */
 #include <drm/qda_accel.h>
+#include <time.h>
 
 #include "docs.h"
 
@@ -87,6 +88,15 @@ static __u32 alloc(int fd, void **map)
 	*map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset.offset);
 	CHECK(*map != MAP_FAILED);
 	return create.handle;
+}
+
+/* Return: nanoseconds of CLOCK_MONOTONIC. */
+static __s64 deadline_in(int milliseconds)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec + milliseconds * 1000000LL;
 }
 
 static void qda_open(void)
@@ -315,6 +325,92 @@ static void qda_call(void)
 	CHECK_EQ(0, call.status);
 	CHECK_EQ(SUM, sum);
 	munmap(data, SIZE);
+	close(fd);
+}
+
+static void qda_queue_create(void)
+{
+	int fd = open_process();
+#include "qda-queue-create.inc"
+	CHECK_EQ(-1, ioctl(fd, DRM_IOCTL_QDA_QUEUE_CREATE, &queue));
+	CHECK_EQ(EEXIST, errno);
+	close(fd);
+}
+
+/* Makes a queue. Return: the file of a process that has it. */
+static int open_queue(void)
+{
+	struct drm_qda_queue_create queue = { .depth = 8, .threads = 4 };
+	int fd = open_process();
+
+	CHECK_EQ(0, ioctl(fd, DRM_IOCTL_QDA_QUEUE_CREATE, &queue));
+	return fd;
+}
+
+/* Takes all that the DSP answers in a while. Return: how many calls were right. */
+static int reap(int fd, unsigned int count)
+{
+	struct drm_qda_completion done[8] = { 0 };
+	struct drm_qda_reap reap = {
+		.completions = (uintptr_t)done, .completion_size = sizeof(done[0]),
+		.max_count = 8, .min_count = count, .timeout_ns = deadline_in(PATIENCE),
+	};
+	int right = 0;
+
+	CHECK_EQ(0, ioctl(fd, DRM_IOCTL_QDA_REAP, &reap));
+	for (unsigned int i = 0; i < reap.reaped; i++)
+		right += !done[i].error && !done[i].status;
+	return right;
+}
+
+static void qda_submit(void)
+{
+	int fd = open_queue();
+	__u32 module = open_module(fd, "calculator"), count = NUMBERS;
+	int32_t numbers[NUMBERS];
+	__s64 sums[2] = { 0 };
+	struct drm_qda_call_arg first[3] = {
+		{ .address = (uintptr_t)&count, .length = sizeof(count) },
+		{ .address = (uintptr_t)numbers, .length = sizeof(numbers) },
+		{ .address = (uintptr_t)&sums[0], .length = sizeof(sums[0]) },
+	}, second[3];
+
+	make_numbers(numbers);
+	memcpy(second, first, sizeof(second));
+	second[2].address = (uintptr_t)&sums[1];
+#include "qda-submit.inc"
+	CHECK_EQ(2, submit.accepted);
+	CHECK_EQ(2, reap(fd, 2));
+	CHECK_EQ(SUM, sums[0]);
+	CHECK_EQ(SUM, sums[1]);
+	close(fd);
+}
+
+static void qda_reap(void)
+{
+	int fd = open_queue();
+	__u32 count = 0;
+	__s64 sum = -1;
+	struct drm_qda_call_arg args[3] = {
+		{ .address = (uintptr_t)&count, .length = sizeof(count) },
+		{ 0 },
+		{ .address = (uintptr_t)&sum, .length = sizeof(sum) },
+	};
+	struct drm_qda_submission call = {
+		.user_data = 5, .handle = open_module(fd, "calculator"),
+		.scalars = QDA_SCALARS(2, 2, 1), .args = (uintptr_t)args, .arg_count = 3,
+	};
+	struct drm_qda_submit submit = {
+		.submissions = (uintptr_t)&call, .submission_size = sizeof(call),
+		.arg_size = sizeof(args[0]), .count = 1,
+	};
+	__s64 deadline = deadline_in(PATIENCE);
+
+	CHECK_EQ(0, ioctl(fd, DRM_IOCTL_QDA_SUBMIT, &submit));
+#include "qda-reap.inc"
+	CHECK_EQ(1, reap.reaped);
+	CHECK_EQ(5, done[0].user_data);
+	CHECK_EQ(0, sum);
 	close(fd);
 }
 

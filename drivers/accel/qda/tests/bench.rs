@@ -51,6 +51,13 @@ pub(super) struct Token {
     late: Count,
 }
 
+impl Token {
+    /// Number of the call.
+    pub(super) fn number(&self) -> i32 {
+        self.number
+    }
+}
+
 impl Load for Token {
     fn answered(&self) {
         might_sleep();
@@ -82,6 +89,10 @@ impl Transport for Memory {
         Ok(self.sent.lock().push(*message, GFP_KERNEL)?)
     }
 
+    fn try_send(&self, message: &Message) -> Result {
+        self.send(message)
+    }
+
     fn close(&self) {}
 }
 
@@ -107,6 +118,10 @@ impl Transport for Echo {
     fn send(&self, message: &Message) -> Result {
         answer(&self.0, message.context, message.tid);
         Ok(())
+    }
+
+    fn try_send(&self, message: &Message) -> Result {
+        self.send(message)
     }
 
     fn close(&self) {}
@@ -144,30 +159,40 @@ impl Client {
         number: i32,
         spare: Option<Spare<Token>>,
     ) -> Result<Pending<Token>> {
-        self.calls.submit(
-            transport,
-            Request {
-                client_id,
-                class,
-                pd: ProtectionDomain::User,
-                dead: &self.dead,
-                message: Message {
-                    client_id: 0,
-                    tid: number,
-                    context: 0,
-                    handle: 3,
-                    scalars: 0x0200_0000,
-                    address: 0x1_0000_1000,
-                    size: 4096,
-                },
+        let request = Request {
+            class,
+            ..self.request(client_id, number)
+        };
+
+        self.calls
+            .submit(transport, &self.dead, request, self.token(number), spare)
+    }
+
+    /// What call `number` of a client sends.
+    pub(super) fn request(&self, client_id: i32, number: i32) -> Request {
+        Request {
+            client_id,
+            class: Class::User,
+            pd: ProtectionDomain::User,
+            message: Message {
+                client_id: 0,
+                tid: number,
+                context: 0,
+                handle: 3,
+                scalars: 0x0200_0000,
+                address: 0x1_0000_1000,
+                size: 4096,
             },
-            Token {
-                number,
-                drops: self.drops.clone(),
-                late: self.late.clone(),
-            },
-            spare,
-        )
+        }
+    }
+
+    /// What call `number` owns.
+    pub(super) fn token(&self, number: i32) -> Token {
+        Token {
+            number,
+            drops: self.drops.clone(),
+            late: self.late.clone(),
+        }
     }
 
     pub(super) fn submit(

@@ -10,11 +10,14 @@
 //! - `layout_props`: where the DSP finds the arguments of a call, by the independent decoder of
 //!   `decode`.
 //! - `exits_props`: notices of processes that have ended beside a simple model of them.
+//! - `ring_props`: submissions beside a simple model of them.
 //! - `slots_props`: who gets which slot of which bank, and that nobody shares with a stranger.
 //! - `numbers_props`: the numbers of buffers beside a simple model of them.
 //! - `pages_props`: the pages of call memory beside a list of them.
 //! - `state_props`: the states of a session beside a simple model of them.
 //! - `table_props`: the call table beside a simple model of it.
+//! - `threads_props`: that no thread of the DSP has two calls.
+//! - `turns_props`: that everybody gets a turn.
 //!
 //! There is nothing but tests, so that `cargo test -p qda-core` is all there is to run.
 #![cfg(test)]
@@ -29,12 +32,18 @@ pub mod numbers;
 pub mod pages;
 #[path = "../../../../drivers/accel/qda/proto.rs"]
 pub mod proto;
+#[path = "../../../../drivers/accel/qda/ring.rs"]
+pub mod ring;
 #[path = "../../../../drivers/accel/qda/slots.rs"]
 pub mod slots;
 #[path = "../../../../drivers/accel/qda/state.rs"]
 pub mod state;
 #[path = "../../../../drivers/accel/qda/table.rs"]
 pub mod table;
+#[path = "../../../../drivers/accel/qda/threads.rs"]
+pub mod threads;
+#[path = "../../../../drivers/accel/qda/turns.rs"]
+pub mod turns;
 
 mod decode;
 mod exits_props;
@@ -42,6 +51,9 @@ mod layout_props;
 mod numbers_props;
 mod pages_props;
 mod proto_props;
+mod ring_props;
 mod slots_props;
 mod state_props;
 mod table_props;
+mod threads_props;
+mod turns_props;

@@ -327,6 +327,10 @@ impl Both {
             .copied()
             .eq(self.outstanding.iter().map(|call| call.number)));
         assert_eq!(self.table.used(), numbers.len());
+        assert_eq!(
+            self.table.is_full(),
+            self.phase == Phase::Open && numbers.len() >= USERS
+        );
     }
 
     /// Drops the table: everything is dropped once by then.

@@ -24,6 +24,9 @@ pub mod flags {
 #[derive(Debug, Default)]
 pub struct KVec<T>(Vec<T>);
 
+/// A vector that need not be contiguous in memory; the same, on the host.
+pub type KVVec<T> = KVec<T>;
+
 /// An index that is out of bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoveError;

@@ -28,10 +28,16 @@ pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 pub mod code {
     use super::Error;
 
+    /// No such file or directory.
+    pub const ENOENT: Error = Error(-2);
     /// Argument list too long.
     pub const E2BIG: Error = Error(-7);
+    /// Try again.
+    pub const EAGAIN: Error = Error(-11);
     /// Out of memory.
     pub const ENOMEM: Error = Error(-12);
+    /// Device or resource busy.
+    pub const EBUSY: Error = Error(-16);
     /// File exists.
     pub const EEXIST: Error = Error(-17);
     /// No such device.

@@ -12,6 +12,6 @@ pub mod error;
 
 /// What the driver's files import with `use kernel::prelude::*`.
 pub mod prelude {
-    pub use crate::alloc::{flags::*, KVec};
+    pub use crate::alloc::{flags::*, KVVec, KVec};
     pub use crate::error::{code::*, Error, Result};
 }

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending submissions: the queues of a DSP take turns.
+//!
+//! Whoever submits something sends it, if nothing keeps it back. What has to wait, for a slot, for
+//! a thread of the DSP or for room in the transport, is sent by a work item, which answers set off.
+
+use crate::{
+    channel::Channel,
+    queue::{
+        Queue,
+        Send,
+        Stop, //
+    },
+    turns::Turns, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+    workqueue::{
+        OwnedQueue,
+        WorkItem, //
+    }, //
+};
+
+/// Slots that submissions may have at a time; the others are for those who wait for their calls.
+pub(crate) const MAX_SUBMITTED: u32 = 128;
+
+/// Number of the work item.
+pub(crate) const DISPATCH: u64 = 1;
+
+/// What there is of submissions on one channel.
+#[pin_data]
+pub(crate) struct Dispatcher {
+    /// Held while something is sent, which keeps the order.
+    #[pin]
+    turns: Mutex<Turns<Arc<Queue>>>,
+    /// Submissions that have, or are about to have, a slot.
+    submitted: Atomic<u32>,
+    /// Submissions that wait.
+    waiting: Atomic<u32>,
+}
+
+impl Dispatcher {
+    /// No queues.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            turns <- new_mutex!(Turns::new()),
+            submitted: Atomic::new(0),
+            waiting: Atomic::new(0),
+        })
+    }
+
+    /// Lets a queue take turns. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn join(&self, queue: Arc<Queue>) -> Result {
+        self.turns.lock().add(queue)
+    }
+
+    /// Lets a queue take no more turns; it has none when this returns. May sleep.
+    pub(crate) fn leave(&self, wanted: impl Fn(&Arc<Queue>) -> bool) {
+        let queue = self.turns.lock().remove(wanted);
+
+        drop(queue);
+    }
+
+    // The counters are changed before what they count is looked for, so that of two who do both at
+    // a time one sees the other.
+
+    /// A submission waits.
+    pub(crate) fn came(&self) {
+        self.waiting.fetch_add(1, Full);
+    }
+
+    /// A submission waits no more.
+    pub(crate) fn gone(&self) {
+        self.waiting.fetch_sub(1, Full);
+    }
+
+    /// A submission that was waiting gets a slot.
+    pub(crate) fn entered(&self) {
+        self.submitted.fetch_add(1, Full);
+        self.gone();
+    }
+
+    /// A submission has no slot any more. Any context.
+    pub(crate) fn left(&self) {
+        self.submitted.fetch_sub(1, Full);
+    }
+}
+
+impl WorkItem<DISPATCH> for Channel {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        loop {
+            let stop = {
+                let mut turns = this.dispatcher.turns.lock();
+
+                this.send_all(&mut turns, true)
+            };
+            match stop {
+                Err(Stop::Starved) => this.calls.wait_for_slot(),
+                _ => break,
+            }
+        }
+    }
+}
+
+impl Channel {
+    /// Sends what waits, without waiting for anything; what has to wait goes to the work item.
+    pub(crate) fn dispatch(self: &Arc<Self>) {
+        let sent = match self.dispatcher.turns.try_lock() {
+            Some(mut turns) => self.send_all(&mut turns, false),
+            // Somebody sends, and may have looked already.
+            None => Err(Stop::Blocked),
+        };
+
+        if sent.is_err() {
+            // Without the queue everything ends.
+            let _ = self.calls.enqueue::<_, DISPATCH>(self.clone());
+        }
+    }
+
+    /// Has the work item send on `queue` what waits, if anything does. Any context.
+    pub(crate) fn dispatch_on(self: &Arc<Self>, queue: &OwnedQueue) {
+        if self.dispatcher.waiting.load(Relaxed) > 0 {
+            // It may be queued already. The reference that comes back is not the last.
+            let _ = queue.enqueue::<_, DISPATCH>(self.clone());
+        }
+    }
+
+    fn send_all(
+        &self,
+        turns: &mut Turns<Arc<Queue>>,
+        patient: bool,
+    ) -> core::result::Result<(), Stop> {
+        let send = Send {
+            transport: &*self.transport,
+            patient,
+        };
+
+        while self.dispatcher.submitted.load(Relaxed) < MAX_SUBMITTED {
+            let turn = turns.next(|queue| queue.take_turn().map(|turn| (queue.clone(), turn)));
+            let Some((queue, turn)) = turn else {
+                break;
+            };
+            queue.send(turn, send).inspect_err(|_| turns.undo())?;
+        }
+        Ok(())
+    }
+}

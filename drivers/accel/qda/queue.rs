@@ -1,0 +1,637 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Submissions: calls for which no thread waits.
+//!
+//! A submission is put together by whoever makes it, and waits in the queue of its session until
+//! its turn comes, the DSP has a slot for it, and the queue has a thread of the DSP for it. Its
+//! completion waits in the queue until it is taken; the results are copied then, by whoever takes
+//! it. What the DSP may touch is kept until the DSP has answered, or its process has ended.
+//!
+//! An answer only moves a submission to another list, and wakes whoever waits for it.
+
+use crate::{
+    bank::Client,
+    call::{
+        Outcome,
+        Pending,
+        Refusal,
+        Request,
+        Spare,
+        Watch,
+        Watcher, //
+    },
+    channel::Channel,
+    frame::Frame,
+    invoke::{
+        Invoke,
+        Loans, //
+    },
+    kernel_call::thread_exit,
+    layout::MAX_INLINE,
+    names::Names,
+    payload::{
+        Payload,
+        Ready, //
+    },
+    process::Process,
+    proto::Message,
+    ring::{
+        Completion,
+        Ring, //
+    },
+    threads::Threads,
+    transport::Transport, //
+};
+use kernel::{
+    fs,
+    new_spinlock_irq,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        poll::{
+            PollCondVarBox,
+            PollEvents,
+            PollTable, //
+        },
+        Arc,
+        CondVarTimeoutResult,
+        SpinLockIrq, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Monotonic,
+        NSEC_PER_MSEC, //
+    },
+    workqueue::OwnedQueue, //
+};
+
+/// How long the DSP may take to end its threads, in milliseconds.
+const EXIT_TIMEOUT_MS: u32 = 10_000;
+
+/// Longest wait at once, in milliseconds: it is waited again.
+const WAIT_MS: i64 = 3_600_000;
+
+/// A submission that was not sent.
+pub(crate) struct Waiting {
+    invoke: Invoke,
+    request: Request,
+    payload: Payload,
+    spare: Spare<Payload>,
+    loans: Loans,
+}
+
+/// What is kept of a submission.
+enum Item {
+    /// All of it.
+    Waiting(Waiting),
+    /// What its results need.
+    Sent(Invoke, Pending<Payload>),
+    /// The results, which could not be copied yet.
+    Answered(Invoke, i32, Payload),
+    /// Why there are none.
+    Failed(Error),
+}
+
+/// A submission whose turn has come.
+pub(crate) struct Turn {
+    slot: u16,
+    thread: u32,
+    waiting: Waiting,
+}
+
+/// Why nothing more can be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// No slot is free.
+    Starved,
+    /// The transport has no room at once.
+    Blocked,
+}
+
+/// How messages are sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Send<'a> {
+    /// The way to the DSP.
+    pub(crate) transport: &'a dyn Transport,
+    /// Whether it may be waited for room there.
+    pub(crate) patient: bool,
+}
+
+impl Send<'_> {
+    fn message(&self, message: &Message) -> Result {
+        match self.patient {
+            true => self.transport.send(message),
+            false => self.transport.try_send(message),
+        }
+    }
+}
+
+struct State {
+    ring: Ring<Item>,
+    threads: Threads,
+    /// The thread that each slot's submission has.
+    assigned: KVVec<u32>,
+    /// The DSP process is about to end, or has ended.
+    stopped: bool,
+    ended: bool,
+}
+
+/// A completion as a program gets it.
+pub(crate) struct Record {
+    /// Id of the submission.
+    pub(crate) id: u64,
+    /// What the program calls it.
+    pub(crate) user_data: u64,
+    /// The DSP's status, or why there is none.
+    pub(crate) result: Result<i32>,
+}
+
+/// The submissions of one session, and their completions.
+#[pin_data]
+pub(crate) struct Queue {
+    process: Arc<Process>,
+    /// Whose memory the arguments are in.
+    client: Client,
+    #[pin]
+    state: SpinLockIrq<State>,
+    changed: PollCondVarBox,
+}
+
+impl Watcher for Queue {
+    fn ended(&self, token: u32, queue: Option<&OwnedQueue>) {
+        // CAST: tokens are numbers of slots.
+        if !self.release(token as u16) {
+            return;
+        }
+        let channel = self.process.channel();
+
+        self.changed.notify_all();
+        channel.dispatcher.left();
+        if let Some(queue) = queue {
+            channel.dispatch_on(queue);
+        }
+    }
+}
+
+impl Queue {
+    /// A queue for `depth` submissions of `process`, of which as many are made at once as there are
+    /// `threads`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(process: Arc<Process>, depth: usize, threads: u32) -> Result<Arc<Self>> {
+        let ring = Ring::new(depth, MAX_INLINE, GFP_KERNEL_ACCOUNT)?;
+        let assigned = KVVec::from_elem(0, ring.depth(), GFP_KERNEL_ACCOUNT)?;
+        let changed = PollCondVarBox::new(c"qda::Queue::changed", static_lock_class!())?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                process,
+                client: Client::current(),
+                state <- new_spinlock_irq!(State {
+                    ring,
+                    threads: Threads::new(threads),
+                    assigned,
+                    stopped: false,
+                    ended: false,
+                }),
+                changed,
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Whether the caller may use the queue: it is not another's memory that would be meant.
+    ///
+    /// # Errors
+    ///
+    /// [`EACCES`] if not.
+    pub(crate) fn check_client(&self) -> Result {
+        if self.client != Client::current() {
+            return Err(EACCES);
+        }
+        Ok(())
+    }
+
+    fn channel(&self) -> &Arc<Channel> {
+        self.process.channel()
+    }
+
+    /// The submission in `slot` is the DSP's no more, nor is its thread. Returns whether that is
+    /// news.
+    fn release(&self, slot: u16) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if !state.ring.ended(slot) {
+            return false;
+        }
+
+        state.threads.put(state.assigned[usize::from(slot)]);
+        true
+    }
+
+    /// Submits a call that is made with what `frame` has room for; `tell` tells its id before it
+    /// can be over.
+    ///
+    /// # Errors
+    ///
+    /// - [`EAGAIN`]: no room before a completion is taken.
+    /// - [`EPIPE`]: the DSP process has ended.
+    /// - those of `tell`, and of [`Invoke::prepare`].
+    pub(crate) fn submit(
+        &self,
+        invoke: Invoke,
+        user_data: u64,
+        frame: Frame,
+        names: &impl Names,
+        tell: impl FnOnce(u64) -> Result,
+    ) -> Result {
+        let bytes = usize::try_from(invoke.inline_len()).map_err(|_| E2BIG)?;
+        if bytes > MAX_INLINE {
+            return Err(E2BIG);
+        }
+        let (slot, id) = {
+            let mut state = self.state.lock();
+
+            if state.stopped {
+                return Err(EPIPE);
+            }
+            state.ring.reserve(user_data, bytes)?
+        };
+
+        let prepared = self
+            .prepare(invoke, frame, names)
+            .and_then(|waiting| tell(id).map(|()| waiting));
+        match prepared {
+            Ok(waiting) => self.accept(slot, waiting),
+            Err(error) => {
+                self.state.lock().ring.free(slot);
+                Err(error)
+            }
+        }
+    }
+
+    fn prepare(&self, invoke: Invoke, frame: Frame, names: &impl Names) -> Result<Waiting> {
+        let (ready, loans) = invoke.prepare(&self.process, frame, names, None, 0)?;
+        let Ready {
+            request,
+            payload,
+            spare,
+        } = ready;
+        let spare = match spare {
+            Some(spare) => spare,
+            None => Spare::new()?,
+        };
+
+        Ok(Waiting {
+            invoke,
+            request,
+            payload,
+            spare,
+            loans,
+        })
+    }
+
+    fn accept(&self, slot: u16, waiting: Waiting) -> Result {
+        let mut state = self.state.lock();
+        if state.stopped {
+            state.ring.free(slot);
+            drop(state);
+            drop(waiting);
+            return Err(EPIPE);
+        }
+
+        state.ring.publish(slot, Item::Waiting(waiting));
+        drop(state);
+        self.channel().dispatcher.came();
+        self.channel().dispatch();
+        Ok(())
+    }
+
+    /// Takes the submission that is to be sent next, if there is a thread for it.
+    pub(crate) fn take_turn(&self) -> Option<Turn> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.stopped || !state.ring.has_waiting() {
+            return None;
+        }
+        let thread = state.threads.take()?;
+
+        match state.ring.take_waiting() {
+            Some((slot, Item::Waiting(waiting))) => {
+                state.assigned[usize::from(slot)] = thread;
+                Some(Turn {
+                    slot,
+                    thread,
+                    waiting,
+                })
+            }
+            // None but these wait.
+            _ => {
+                state.threads.put(thread);
+                None
+            }
+        }
+    }
+
+    /// Sends a submission with `send`. If that is not possible now, it is the next again.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        turn: Turn,
+        send: Send<'_>,
+    ) -> core::result::Result<(), Stop> {
+        let Turn {
+            slot,
+            thread,
+            waiting,
+        } = turn;
+        let Waiting {
+            invoke,
+            mut request,
+            payload,
+            spare,
+            loans,
+        } = waiting;
+        request.message.tid = Threads::number(thread);
+        let watch = Watch {
+            watcher: self.clone(),
+            token: slot.into(),
+        };
+
+        self.channel().dispatcher.entered();
+        let sent = self.channel().calls.submit_watched(
+            |message| send.message(message),
+            &self.process.identity.dead,
+            &request,
+            payload,
+            spare,
+            watch,
+        );
+        let (refusal, unsent) = match sent {
+            Ok(pending) => {
+                loans.keep();
+                let item = Item::Sent(invoke, pending);
+                let over = self.state.lock().ring.sent(slot, item);
+                if over {
+                    self.changed.notify_all();
+                }
+                return Ok(());
+            }
+            Err(unsent) => unsent,
+        };
+
+        if self.release(slot) {
+            self.channel().dispatcher.left();
+        }
+        let (stop, error) = match refusal {
+            Refusal::Table(error @ ENOSPC) => (Some(Stop::Starved), error),
+            Refusal::Transport(error @ EAGAIN) if !send.patient => (Some(Stop::Blocked), error),
+            Refusal::Table(error) | Refusal::Transport(error) => (None, error),
+        };
+        match (stop, unsent) {
+            (Some(stop), Some((payload, spare))) => {
+                let waiting = Waiting {
+                    invoke,
+                    request,
+                    payload,
+                    spare,
+                    loans,
+                };
+                let item = Item::Waiting(waiting);
+
+                self.state.lock().ring.put_back(slot, item);
+                self.channel().dispatcher.came();
+                Err(stop)
+            }
+            (_, unsent) => {
+                drop((unsent, loans));
+                self.finish(slot, error);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&self, slot: u16, error: Error) {
+        self.state.lock().ring.finish(slot, Item::Failed(error));
+        self.changed.notify_all();
+    }
+
+    /// Takes back a submission that was not sent; it completes with [`ECANCELED`].
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOENT`]: there is no such submission, or it is over.
+    /// - [`EBUSY`]: it was sent.
+    pub(crate) fn cancel(&self, id: u64) -> Result {
+        let (slot, item) = self.state.lock().ring.cancel(id)?;
+
+        self.channel().dispatcher.gone();
+        drop(item);
+        self.finish(slot, ECANCELED);
+        Ok(())
+    }
+
+    /// Waits until `wanted` completions can be taken, or nothing more will come, or until
+    /// `deadline`. Returns whether it was not for the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ERESTARTSYS`]: a signal came.
+    pub(crate) fn wait(&self, wanted: usize, deadline: Instant<Monotonic>) -> Result<bool> {
+        let mut state = self.state.lock();
+
+        while state.ring.done() < wanted && !state.ended {
+            let left = deadline - Instant::now();
+            if left <= Delta::ZERO {
+                return Ok(false);
+            }
+            // CAST: not above `WAIT_MS`.
+            let ms = (left.as_nanos() / NSEC_PER_MSEC + 1).min(WAIT_MS) as u32;
+            let woken = self
+                .changed
+                .wait_interruptible_timeout(&mut state, msecs_to_jiffies(ms));
+            if matches!(woken, CondVarTimeoutResult::Signal { .. }) {
+                return Err(ERESTARTSYS);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the next completion: copies its results, and hands it to `deliver`.
+    ///
+    /// Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// - [`EPIPE`]: there is none, and the DSP process has ended.
+    /// - those of `deliver`; the completion is not taken then.
+    pub(crate) fn reap(&self, deliver: impl FnOnce(Record) -> Result) -> Result<bool> {
+        let mut state = self.state.lock();
+        let Some(completion) = state.ring.take_done() else {
+            return match state.ended {
+                true => Err(EPIPE),
+                false => Ok(false),
+            };
+        };
+        drop(state);
+        let Completion {
+            slot,
+            id,
+            user_data,
+            kept,
+        } = completion;
+
+        let (mut item, spare) = match kept {
+            Item::Sent(invoke, pending) => match pending.reclaim() {
+                (Outcome::Status(status), Some(payload), spare) => {
+                    (Item::Answered(invoke, status, payload), spare)
+                }
+                _ => (Item::Failed(EPIPE), None),
+            },
+            item => (item, None),
+        };
+        let result = match &item {
+            Item::Answered(invoke, status, payload) => invoke.finish(payload, *status),
+            Item::Failed(error) => Err(*error),
+            Item::Waiting(_) | Item::Sent(..) => Err(EPIPE),
+        };
+
+        let delivered = deliver(Record {
+            id,
+            user_data,
+            result,
+        });
+        if let Err(error) = delivered {
+            let mut state = self.state.lock();
+            // Nothing that the process had may stay behind it.
+            if state.ended {
+                let old = core::mem::replace(&mut item, Item::Failed(EPIPE));
+                state.ring.give_back(slot, item);
+                drop(state);
+                drop(old);
+            } else {
+                state.ring.give_back(slot, item);
+            }
+            return Err(error);
+        }
+
+        if let Item::Answered(invoke, _, payload) = item {
+            self.process.keep(invoke.into_frame(payload, spare));
+        }
+        self.state.lock().ring.free(slot);
+        self.channel().trim_soon();
+        Ok(true)
+    }
+
+    /// What there is to wait for.
+    pub(crate) fn poll(&self, file: &fs::File, table: PollTable<'_>) -> PollEvents {
+        table.register_wait(file, &self.changed);
+        let state = self.state.lock();
+
+        let ready = match state.ring.done() {
+            0 => PollEvents::NONE,
+            _ => PollEvents::READABLE,
+        };
+        match state.ended {
+            true => ready | PollEvents::HANGUP,
+            false => ready,
+        }
+    }
+
+    /// Submissions whose completions nobody has taken.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.state.lock().ring.outstanding()
+    }
+
+    /// Nothing more is sent: when this returns, nothing is on its way either. May sleep.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.channel()
+            .dispatcher
+            .leave(|queue| core::ptr::eq(&**queue, self));
+    }
+
+    /// Ends all submissions: the DSP process has ended, and has none any more.
+    pub(crate) fn end(&self) {
+        self.stop();
+        loop {
+            let taken = self.state.lock().ring.take_waiting();
+            let Some((slot, item)) = taken else {
+                break;
+            };
+            self.channel().dispatcher.gone();
+            drop(item);
+            self.finish(slot, EPIPE);
+        }
+
+        let depth = {
+            let mut state = self.state.lock();
+
+            state.ended = true;
+            state.ring.depth()
+        };
+        for slot in 0..depth {
+            let old = self
+                .state
+                .lock()
+                .ring
+                .replace_done(slot, Item::Failed(EPIPE));
+            drop(old);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Tells the DSP that threads have exited which had no call for some time, or, with `all`,
+    /// which have none. They have a call until that is answered.
+    pub(crate) fn exit_threads(&self, all: bool) -> KVec<(u32, Pending<Payload>)> {
+        let mut exits = KVec::new();
+
+        if all {
+            self.state.lock().threads.age();
+        }
+        loop {
+            let thread = self.state.lock().threads.take_idle();
+            let Some(thread) = thread else {
+                break;
+            };
+            let number = Threads::number(thread);
+            let sent = exits
+                .reserve(1, GFP_KERNEL)
+                .map_err(Error::from)
+                .and_then(|()| thread_exit(self.channel(), &self.process.identity, number));
+            match sent {
+                Ok(pending) => {
+                    // There is room.
+                    let _ = exits.push((thread, pending), GFP_KERNEL);
+                }
+                Err(_) => {
+                    self.state.lock().threads.put(thread);
+                    break;
+                }
+            }
+        }
+        self.state.lock().threads.age();
+        exits
+    }
+
+    /// Ends threads of the DSP that had no call for some time. Returns whether there may be some to
+    /// end the next time. Waits for the DSP.
+    pub(crate) fn end_threads(&self) -> bool {
+        let mut timeout = msecs_to_jiffies(EXIT_TIMEOUT_MS);
+
+        for (thread, pending) in self.exit_threads(false) {
+            if pending.wait_uninterruptible(timeout) {
+                drop(pending.collect());
+                self.state.lock().threads.exited(thread);
+            } else {
+                // It has a call until the DSP answers, if it ever does.
+                timeout = 0;
+            }
+        }
+        self.channel().dispatch();
+        self.state.lock().threads.any()
+    }
+}
