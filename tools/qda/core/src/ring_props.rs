@@ -3,8 +3,8 @@
 //! What the ring promises, for any order of what programs, the sender and the DSP do.
 
 use crate::ring::Ring;
-use kernel::error::code::{EAGAIN, EBUSY, ENOENT};
 use kernel::alloc::flags::GFP_KERNEL;
+use kernel::error::code::{EAGAIN, EBUSY, ENOENT};
 use proptest::prelude::*;
 use std::collections::{BTreeSet, VecDeque};
 

@@ -101,5 +101,7 @@ fn numbers_are_those_of_no_other_thread() {
 
     assert_eq!(numbers.len(), MAX_THREADS as usize);
     // Neither of one of Linux, nor of a call that ends a process.
-    assert!(numbers.iter().all(|number| *number > PID_MAX_LIMIT && *number < 1 << 30));
+    assert!(numbers
+        .iter()
+        .all(|number| *number > PID_MAX_LIMIT && *number < 1 << 30));
 }

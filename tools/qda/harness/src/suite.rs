@@ -463,6 +463,24 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "submit",
+        about: "calls for which no thread waits, over both transports",
+        what: What::Guest(&[
+            Boot {
+                script: "submit",
+                limit: 420,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-smem",
+                script: "submit",
+                limit: 420,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
         name: "hostile",
         about: "a DSP that answers, writes and says whatever it can, over both transports",
         what: What::Guest(&[

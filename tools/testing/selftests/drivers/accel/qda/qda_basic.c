@@ -12,7 +12,7 @@
 #include "qda.h"
 
 /* First driver ioctl that has no meaning yet. */
-#define FIRST_UNKNOWN	(DRM_QDA_BUFFER_SYNC + 1)
+#define FIRST_UNKNOWN	(DRM_QDA_REAP + 1)
 
 /* An ioctl of the driver, encoded with a size of the test's own. */
 #define SIZED(nr, size)	_IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE, DRM_COMMAND_BASE + (nr), size)

@@ -268,7 +268,7 @@ TEST_F(pds, numbers_of_the_driver)
 	}
 	EXPECT_STREQ("cdsp", name);
 	EXPECT_EQ(-EINVAL, qda_param(self->fd, QDA_PARAM_NAME, 2, &value));
-	EXPECT_EQ(-EINVAL, qda_param(self->fd, QDA_PARAM_DSP_ATTRIBUTE + 1, 0, &value));
+	EXPECT_EQ(-EINVAL, qda_param(self->fd, QDA_PARAM_MAX_THREADS + 1, 0, &value));
 	EXPECT_EQ(-EINVAL, qda_param(self->fd, ~0u, 0, &value));
 
 	fd = qda_open("adsp");
