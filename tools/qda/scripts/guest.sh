@@ -141,8 +141,11 @@ compile() {
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
 	make -s -C "$qda/bench" CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
-	$cc $flags -isystem "$headers" -o "$tests/qda_calculator" \
-		"$top/samples/accel/qda/qda_calculator.c" || return
+	local sample
+	for sample in qda_calculator qda_in_flight; do
+		$cc $flags -isystem "$headers" -o "$tests/$sample" \
+			"$top/samples/accel/qda/$sample.c" || return
+	done
 	if [ "$config" = normal ]; then
 		compile32 || return
 	fi
