@@ -18,6 +18,9 @@
 /** define MAX_ARGS - most arguments of a call. */
 #define MAX_ARGS	64
 
+/** define MAX_IN_FLIGHT - most submissions at a time. */
+#define MAX_IN_FLIGHT	64
+
 /* Methods of the simulated DSP's module "simdsp". */
 #define METHOD_ECHO	2
 #define METHOD_CHECKSUM	3
@@ -81,6 +84,13 @@ struct driver {
 	int (*import)(struct session *session, struct buffer *buffer);
 	void (*drop)(struct session *session, struct buffer *buffer);
 	int (*poll)(struct session *session);
+	/** @queue: have room for @depth submissions, made by as many threads of the DSP. */
+	int (*queue)(struct session *session, int depth);
+	/** @submit: a call for each of @count numbers. Return: how many, or -errno. */
+	int (*submit)(struct session *session, uint32_t scalars, const uint32_t *numbers,
+		      int count);
+	/** @reap: numbers of calls that have ended, one at least. Return: how many, or -errno. */
+	int (*reap)(struct session *session, uint32_t *numbers, int max);
 	/** @open_module: NULL for the floor, which has no arguments either. */
 	int (*open_module)(struct session *session);
 };

@@ -287,6 +287,57 @@ static int bench_qda_poll(struct session *session)
 	return ret ? ret : open_module(session);
 }
 
+static int bench_qda_queue(struct session *session, int depth)
+{
+	struct drm_qda_queue_create create = { .depth = depth, .threads = depth };
+
+	return call_ioctl(session->fd, DRM_IOCTL_QDA_QUEUE_CREATE, &create);
+}
+
+static int bench_qda_submit(struct session *session, uint32_t scalars, const uint32_t *numbers,
+			    int count)
+{
+	struct drm_qda_submission submissions[MAX_IN_FLIGHT];
+	struct drm_qda_submit submit = {
+		.submissions = (uintptr_t)submissions,
+		.submission_size = sizeof(submissions[0]),
+		.arg_size = sizeof(struct drm_qda_call_arg),
+		.count = count,
+	};
+	int ret;
+
+	for (int i = 0; i < count; i++)
+		submissions[i] = (struct drm_qda_submission) {
+			.user_data = numbers[i],
+			.handle = session->module,
+			.scalars = scalars,
+		};
+	ret = call_ioctl(session->fd, DRM_IOCTL_QDA_SUBMIT, &submit);
+	return ret ? ret : (int)submit.accepted;
+}
+
+static int bench_qda_reap(struct session *session, uint32_t *numbers, int max)
+{
+	struct drm_qda_completion completions[MAX_IN_FLIGHT];
+	struct drm_qda_reap reap = {
+		.completions = (uintptr_t)completions,
+		.completion_size = sizeof(completions[0]),
+		.max_count = max,
+		.min_count = 1,
+		.timeout_ns = INT64_MAX,
+	};
+	int ret = call_ioctl(session->fd, DRM_IOCTL_QDA_REAP, &reap);
+
+	if (ret)
+		return ret;
+	for (unsigned int i = 0; i < reap.reaped; i++) {
+		if (completions[i].error || completions[i].status)
+			return -EBADMSG;
+		numbers[i] = completions[i].user_data;
+	}
+	return reap.reaped;
+}
+
 const struct driver qda_driver = {
 	.name = "qda",
 	.link = "cdsp1",
@@ -300,6 +351,9 @@ const struct driver qda_driver = {
 	.import = bench_qda_import,
 	.drop = bench_qda_drop,
 	.poll = bench_qda_poll,
+	.queue = bench_qda_queue,
+	.submit = bench_qda_submit,
+	.reap = bench_qda_reap,
 };
 
 /* The floor */

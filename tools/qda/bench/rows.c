@@ -301,6 +301,63 @@ static void finish_threads(struct state *state)
 		pthread_join(state->threads[i], NULL);
 }
 
+/* Submissions */
+
+static int prepare_in_flight(struct state *state)
+{
+	int ret;
+
+	if (!state->driver->queue)
+		return -EOPNOTSUPP;
+	ret = open_sessions(state, 1);
+	if (!ret)
+		ret = state->driver->queue(&state->sessions[0], state->row->count);
+	if (ret)
+		return ret;
+	set_call(state, 0, 0);
+	return 0;
+}
+
+/* Submits as many as have ended, again and again. */
+static int run_in_flight(struct state *state, long n)
+{
+	struct session *session = &state->sessions[0];
+	uint32_t scalars = state->call.header.scalars;
+	uint32_t idle[MAX_IN_FLIGHT], ended[MAX_IN_FLIGHT];
+	uint64_t began[MAX_IN_FLIGHT];
+	int count = state->row->count, free = count;
+	long left = n, flying = 0;
+
+	state->calls += n;
+	for (int i = 0; i < count; i++)
+		idle[i] = i;
+	while (left || flying) {
+		int more = free < left ? free : left;
+		uint64_t now = measure_time();
+		int ret;
+
+		for (int i = 0; i < more; i++)
+			began[idle[free - more + i]] = now;
+		ret = more ? state->driver->submit(session, scalars, idle + free - more, more) : 0;
+		if (ret != more)
+			return ret < 0 ? ret : -EAGAIN;
+		free -= more;
+		left -= more;
+		flying += more;
+
+		ret = state->driver->reap(session, ended, count);
+		if (ret < 0)
+			return ret;
+		now = measure_time();
+		for (int i = 0; i < ret; i++) {
+			measure_add(now - began[ended[i]]);
+			idle[free++] = ended[i];
+		}
+		flying -= ret;
+	}
+	return 0;
+}
+
 /* Parked calls */
 
 static void *park(void *arg)
@@ -555,6 +612,7 @@ static void add_call(const char *name, size_t number, bool quick,
 
 	row->quick = quick;
 	row->instructions = true;
+	row->steady = true;
 	row->prepare = prepare;
 	row->check = check;
 	row->finish = finish;
@@ -608,6 +666,11 @@ int all_rows(const struct row **list)
 			row->finish = finish_threads;
 		}
 	}
+	row = add("in-flight", 32);
+	row->quick = true;
+	row->steady = true;
+	row->prepare = prepare_in_flight;
+	row->run = run_in_flight;
 	for (int i = 0; i < 4; i++) {
 		row = add("parked", parked[i]);
 		if (!parked[i])
@@ -619,6 +682,7 @@ int all_rows(const struct row **list)
 	/* How many instructions a poll takes is the host's doing. */
 	add_call("poll", 0, true, prepare_poll, NULL, NULL);
 	rows[row_count - 1].instructions = false;
+	rows[row_count - 1].steady = false;
 	row = add("open", 0);
 	row->quick = row->slow = true;
 	row->prepare = prepare_open;

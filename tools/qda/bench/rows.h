@@ -49,6 +49,8 @@ struct row {
 	bool quick;
 	/** @instructions: whether instructions are counted. */
 	bool instructions;
+	/** @steady: whether an operation that is one of many allocates and maps nothing. */
+	bool steady;
 	/** @once: operations of a round are few, each of them long. */
 	bool slow;
 	/** @prepare: returns 0, -EOPNOTSUPP where the driver has no such thing, or -errno. */
