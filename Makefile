@@ -16,7 +16,7 @@ debug	= $(if $(filter-out 0,$(DEBUG)),--debug)
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
 .PHONY: help setup kernel kernels guest guests guest-bench harness demo check test shell reference \
-	clients isolation bench bench-docs lint series clean distclean
+	catalogue clients isolation bench bench-docs lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -29,6 +29,7 @@ help:
 	@echo '  make shell          a shell in the guest, with the driver loaded and the DSP running'
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
 	@echo '  make isolation      prove that DSP processes reach their own memory only (KILLS=n SEED=n)'
+	@echo '  make catalogue      try bugs that FastRPC drivers have had on both drivers (ROWS="P1 O3")'
 	@echo '  make clients        run Debian'"'"'s programs on both drivers; a table of the results'
 	@echo '  make bench          measure the driver beside fastrpc.ko; up to 20 minutes'
 	@echo '  make bench-docs     put the last measurement into the documentation'
@@ -100,6 +101,13 @@ reference: guest harness
 
 isolation: guest harness
 	@$(harness) isolation --kills '$(KILLS)' --seed '$(SEED)'
+
+catalogue: harness
+	@set -e; for kernel in $$($(harness) catalogue-kernels $(ROWS)); do \
+		$(scripts)/kernel.sh $$kernel; \
+		$(scripts)/guest.sh $$kernel; \
+	done
+	@$(harness) catalogue $(ROWS)
 
 clients: guest harness
 	@$(harness) test clients

@@ -8,32 +8,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include <linux/dma-heap.h>
-#include <misc/fastrpc.h>
 
+#include "node.h"
 #include "tap.h"
 
-#define NODE		"/dev/fastrpc-cdsp"
 #define HEAP		"/dev/dma_heap/system"
 
 #define MAX_SIZE	1048576
 #define MAX_RANGES	4096
-
-/* Methods of the module "simdsp". */
-#define ECHO		2
-#define TOUCH		6
-#define STATUS		8
-#define HOLD		9
-#define INFO		10
-#define MAPPED		14
-
-#define SCALARS(method, ins, outs)	((method) << 24 | (ins) << 16 | (outs) << 8)
 
 /* What TOUCH returns when the SMMU refuses. */
 #define FAULT		((int)0x80000401)
@@ -44,72 +32,14 @@ static const size_t sizes[] = {
 
 #define SIZES		(sizeof(sizes) / sizeof(sizes[0]))
 
-/* ioctl() with the kernel's own value: a negative errno, or the DSP's status. */
-static int call(int fd, unsigned long cmd, void *arg)
-{
-	int ret = ioctl(fd, cmd, arg);
-
-	return ret == -1 ? -errno : ret;
-}
-
-static struct fastrpc_invoke_args bytes(const void *ptr, size_t length)
-{
-	return (struct fastrpc_invoke_args) { (uintptr_t)ptr, length, -1, 0 };
-}
-
-static struct fastrpc_invoke_args in_buffer(const void *ptr, size_t length, int fd)
-{
-	return (struct fastrpc_invoke_args) { (uintptr_t)ptr, length, fd, 0 };
-}
-
-static int invoke(int fd, uint32_t handle, uint32_t sc, struct fastrpc_invoke_args *args)
-{
-	struct fastrpc_invoke inv = { handle, sc, (uintptr_t)args };
-
-	return call(fd, FASTRPC_IOCTL_INVOKE, &inv);
-}
-
-static int open_module(int fd, const char *name, uint32_t *handle)
-{
-	uint32_t in[2] = { strlen(name) + 1, 256 }, out[2] = { 0 };
-	char error[256];
-	struct fastrpc_invoke_args args[] = {
-		bytes(in, sizeof(in)), bytes(name, in[0]),
-		bytes(out, sizeof(out)), bytes(error, sizeof(error)),
-	};
-	int ret = invoke(fd, 0, SCALARS(0, 2, 2), args);
-
-	*handle = out[0];
-	return ret ? ret : (int)out[1];
-}
-
-/* A file with an unsigned process and the test module. */
+/* A file with an unsigned process and the test module; without it there is no test. */
 static int open_process(uint32_t *handle)
 {
-	struct fastrpc_init_create create = {
-		.filefd = -1,
-		.attrs = FASTRPC_MODE_UNSIGNED_MODULE,
-	};
-	int fd = open(NODE, O_RDWR | O_CLOEXEC);
+	int fd = node_open(handle);
 
-	if (!CHECK(fd >= 0) || !CHECK_EQ(0, call(fd, FASTRPC_IOCTL_INIT_CREATE, &create)) ||
-	    !CHECK_EQ(0, open_module(fd, "simdsp", handle)))
+	if (!CHECK(fd >= 0))
 		exit(1);
 	return fd;
-}
-
-static void fill(uint8_t *ptr, size_t length, unsigned int seed)
-{
-	for (size_t i = 0; i < length; i++)
-		ptr[i] = (i * 2654435761u + seed * 40503u) >> 13;
-}
-
-static int echo(int fd, uint32_t handle, struct fastrpc_invoke_args in,
-		struct fastrpc_invoke_args out)
-{
-	struct fastrpc_invoke_args args[] = { in, out };
-
-	return invoke(fd, handle, SCALARS(ECHO, 1, 1), args);
 }
 
 static void attach(void)
@@ -120,10 +50,10 @@ static void attach(void)
 	int fd = open(NODE, O_RDWR | O_CLOEXEC);
 
 	CHECK(fd >= 0);
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_INIT_ATTACH, NULL));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_INIT_ATTACH, NULL));
 	CHECK_EQ(attaches + 1, simdsp_stat("cdsp", "attaches"));
-	CHECK_EQ(0, open_module(fd, "simdsp", &handle));
-	CHECK_EQ(0, echo(fd, handle, bytes(&in, 4), bytes(&out, 4)));
+	CHECK_EQ(0, node_open_module(fd, "simdsp", &handle));
+	CHECK_EQ(0, node_echo(fd, handle, node_bytes(&in, 4), node_bytes(&out, 4)));
 	CHECK_EQ(in, out);
 	close(fd);
 	CHECK_EQ(releases + 1, simdsp_stat("cdsp", "releases"));
@@ -148,17 +78,17 @@ static void calculator(void)
 	int32_t numbers[1000], max = 0;
 	int64_t sum = 0;
 	struct fastrpc_invoke_args args[] = {
-		bytes(&count, 4), bytes(numbers, sizeof(numbers)), bytes(&sum, 8),
+		node_bytes(&count, 4), node_bytes(numbers, sizeof(numbers)), node_bytes(&sum, 8),
 	};
 
 	for (int i = 0; i < 1000; i++)
 		numbers[i] = i;
-	CHECK_EQ(0, open_module(fd, "file:///libcalculator_skel.so?calculator_skel_handle_invoke"
+	CHECK_EQ(0, node_open_module(fd, "file:///libcalculator_skel.so?calculator_skel_handle_invoke"
 				"&_modver=1.0&_idlver=1.2.3&_dom=cdsp", &handle));
-	CHECK_EQ(0, invoke(fd, handle, 0x02020100, args));
+	CHECK_EQ(0, node_invoke(fd, handle, 0x02020100, args));
 	CHECK_EQ(499500, sum);
-	args[2] = bytes(&max, 4);
-	CHECK_EQ(0, invoke(fd, handle, 0x03020100, args));
+	args[2] = node_bytes(&max, 4);
+	CHECK_EQ(0, node_invoke(fd, handle, 0x03020100, args));
 	CHECK_EQ(999, max);
 	close(fd);
 }
@@ -170,9 +100,10 @@ static void inline_sizes(void)
 	int fd = open_process(&handle);
 
 	for (size_t i = 0; i < SIZES; i++) {
-		fill(in + i, sizes[i], i);
+		node_fill(in + i, sizes[i], i);
 		memset(out, 0xaa, MAX_SIZE + 64);
-		CHECK_EQ(0, echo(fd, handle, bytes(in + i, sizes[i]), bytes(out + 3 * i, sizes[i])));
+		CHECK_EQ(0, node_echo(fd, handle, node_bytes(in + i, sizes[i]),
+				      node_bytes(out + 3 * i, sizes[i])));
 		CHECK(!memcmp(in + i, out + 3 * i, sizes[i]));
 		CHECK_EQ(0xaa, out[3 * i + sizes[i]]);
 	}
@@ -192,10 +123,10 @@ static void echo_buffers(int fd, uint32_t handle, int in_fd, int out_fd)
 	for (size_t i = 0; i < SIZES; i++) {
 		size_t from = i * 5003, to = i * 7001;
 
-		fill(in + from, sizes[i], i);
+		node_fill(in + from, sizes[i], i);
 		memset(out, 0xaa, 2 * MAX_SIZE);
-		CHECK_EQ(0, echo(fd, handle, in_buffer(in + from, sizes[i], in_fd),
-				 in_buffer(out + to, sizes[i], out_fd)));
+		CHECK_EQ(0, node_echo(fd, handle, node_buffer(in + from, sizes[i], in_fd),
+				      node_buffer(out + to, sizes[i], out_fd)));
 		CHECK(!memcmp(in + from, out + to, sizes[i]));
 		CHECK_EQ(0xaa, out[to + sizes[i]]);
 		CHECK(!to || out[to - 1] == 0xaa);
@@ -210,8 +141,8 @@ static void dma_buffers(void)
 	uint32_t handle;
 	int fd = open_process(&handle);
 
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &in));
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &out));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &in));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &out));
 	echo_buffers(fd, handle, in.fd, out.fd);
 	close(in.fd);
 	close(out.fd);
@@ -229,8 +160,8 @@ static void heap_buffers(void)
 	int fd = open_process(&handle);
 
 	CHECK(heap >= 0);
-	CHECK_EQ(0, call(heap, DMA_HEAP_IOCTL_ALLOC, &in));
-	CHECK_EQ(0, call(heap, DMA_HEAP_IOCTL_ALLOC, &out));
+	CHECK_EQ(0, node_ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &in));
+	CHECK_EQ(0, node_ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &out));
 	echo_buffers(fd, handle, in.fd, out.fd);
 	close(in.fd);
 	close(out.fd);
@@ -244,33 +175,31 @@ static void mapped_buffer(void)
 	struct fastrpc_alloc_dma_buf buf = { .size = 65536 };
 	struct fastrpc_mem_unmap unmap = { 0 };
 	struct fastrpc_mem_map map = { 0 };
-	uint64_t hash = 0xcbf29ce484222325ULL, sum = 0;
+	uint64_t sum = 0;
 	uint32_t in[4] = { 0, 4096, 1000, 0 };
-	struct fastrpc_invoke_args args[] = { bytes(in, sizeof(in)), bytes(&sum, 8) };
+	struct fastrpc_invoke_args args[] = { node_bytes(in, sizeof(in)), node_bytes(&sum, 8) };
 	uint32_t handle;
 	uint8_t *ptr;
 	int fd = open_process(&handle);
 
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
 	ptr = mmap(NULL, buf.size, PROT_READ | PROT_WRITE, MAP_SHARED, buf.fd, 0);
 	CHECK(ptr != MAP_FAILED);
-	fill(ptr, buf.size, 3);
-	for (int i = 0; i < 1000; i++)
-		hash = (hash ^ ptr[4096 + i]) * 0x100000001b3ULL;
+	node_fill(ptr, buf.size, 3);
 
 	map.fd = buf.fd;
 	map.flags = FASTRPC_MAP_FD;
 	map.vaddrin = (uintptr_t)ptr;
 	map.length = buf.size;
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_MEM_MAP, &map));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_MEM_MAP, &map));
 	CHECK_EQ(1, simdsp_stat("cdsp", "maps"));
 	in[0] = buf.fd;
-	CHECK_EQ(0, invoke(fd, handle, SCALARS(MAPPED, 1, 1), args));
-	CHECK(sum == hash);
+	CHECK_EQ(0, node_invoke(fd, handle, SCALARS(MAPPED, 1, 1), args));
+	CHECK(sum == node_hash(NODE_HASH, ptr + 4096, 1000));
 	unmap.fd = buf.fd;
 	unmap.vaddr = map.vaddrout;
 	unmap.length = buf.size;
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_MEM_UNMAP, &unmap));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_MEM_UNMAP, &unmap));
 	CHECK_EQ(0, simdsp_stat("cdsp", "maps"));
 	munmap(ptr, buf.size);
 	close(buf.fd);
@@ -284,10 +213,10 @@ static void heap_growth(void)
 	uint32_t handle;
 	int fd = open_process(&handle);
 
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_MMAP, &grow));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_MMAP, &grow));
 	CHECK_EQ(1, simdsp_stat("cdsp", "maps"));
 	shrink.vaddrout = grow.vaddrout;
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_MUNMAP, &shrink));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_MUNMAP, &shrink));
 	CHECK_EQ(0, simdsp_stat("cdsp", "maps"));
 	close(fd);
 }
@@ -299,11 +228,11 @@ static void capabilities(void)
 
 	/* Asked before there is a process, as the library does. */
 	CHECK(fd >= 0);
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_GET_DSP_INFO, &query));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_GET_DSP_INFO, &query));
 	query.attribute_id = 255;
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_GET_DSP_INFO, &query));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_GET_DSP_INFO, &query));
 	query.attribute_id = 256;
-	CHECK_EQ(-EOVERFLOW, call(fd, FASTRPC_IOCTL_GET_DSP_INFO, &query));
+	CHECK_EQ(-EOVERFLOW, node_ioctl(fd, FASTRPC_IOCTL_GET_DSP_INFO, &query));
 	close(fd);
 }
 
@@ -314,45 +243,28 @@ static void statuses(void)
 	int fd = open_process(&handle);
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-		struct fastrpc_invoke_args arg = bytes(&values[i], 4);
+		struct fastrpc_invoke_args arg = node_bytes(&values[i], 4);
 
-		CHECK_EQ(values[i], invoke(fd, handle, SCALARS(STATUS, 1, 0), &arg));
+		CHECK_EQ(values[i], node_invoke(fd, handle, SCALARS(STATUS, 1, 0), &arg));
 	}
 	close(fd);
-}
-
-struct sleeper {
-	int fd;
-	uint32_t handle;
-	int ret;
-};
-
-static void *hold(void *arg)
-{
-	struct sleeper *sleeper = arg;
-
-	sleeper->ret = invoke(sleeper->fd, sleeper->handle, SCALARS(HOLD, 0, 0), NULL);
-	return NULL;
 }
 
 static void out_of_order(void)
 {
 	uint32_t handle, in = 1, out = 0;
 	int fd = open_process(&handle);
-	struct sleeper sleepers[4];
-	pthread_t threads[4];
+	struct node_call calls[4];
 
 	for (int i = 0; i < 4; i++) {
-		sleepers[i] = (struct sleeper) { fd, handle, 0 };
-		CHECK_EQ(0, pthread_create(&threads[i], NULL, hold, &sleepers[i]));
+		CHECK_EQ(0, node_call_start(&calls[i], fd, handle, SCALARS(HOLD, 0, 0), NULL));
 	}
 	CHECK(simdsp_wait_stat("cdsp", "held", 4, 5000));
-	CHECK_EQ(0, echo(fd, handle, bytes(&in, 4), bytes(&out, 4)));
+	CHECK_EQ(0, node_echo(fd, handle, node_bytes(&in, 4), node_bytes(&out, 4)));
 	CHECK_EQ(1, out);
 	CHECK_EQ(0, simdsp_cmd(NULL, "release-held cdsp 9"));
 	for (int i = 0; i < 4; i++) {
-		pthread_join(threads[i], NULL);
-		CHECK_EQ(9, sleepers[i].ret);
+		CHECK_EQ(9, node_call_join(&calls[i]));
 	}
 	close(fd);
 }
@@ -403,13 +315,13 @@ static void isolation(void)
 	int fd = open_process(&handle), other = open_process(&other_handle);
 
 	/* client, tid, pd, bank, ... */
-	arg = bytes(mine, sizeof(mine));
-	CHECK_EQ(0, invoke(fd, handle, SCALARS(INFO, 0, 1), &arg));
-	arg = bytes(theirs, sizeof(theirs));
-	CHECK_EQ(0, invoke(other, other_handle, SCALARS(INFO, 0, 1), &arg));
+	arg = node_bytes(mine, sizeof(mine));
+	CHECK_EQ(0, node_invoke(fd, handle, SCALARS(INFO, 0, 1), &arg));
+	arg = node_bytes(theirs, sizeof(theirs));
+	CHECK_EQ(0, node_invoke(other, other_handle, SCALARS(INFO, 0, 1), &arg));
 	CHECK(mine[3] != theirs[3]);
 
-	CHECK_EQ(0, call(other, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
+	CHECK_EQ(0, node_ioctl(other, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
 	own_count = read_ranges(mine[3], own);
 	count = read_ranges(theirs[3], others);
 	/* Addresses that mean something to the other session only: the first and the last. */
@@ -432,16 +344,16 @@ static void isolation(void)
 	CHECK_EQ(0, simdsp_cmd(NULL, "expect-fault 1"));
 	touch[0] = first;
 	touch[1] = first >> 32;
-	arg = bytes(touch, sizeof(touch));
-	ret = invoke(fd, handle, SCALARS(TOUCH, 1, 0), &arg);
+	arg = node_bytes(touch, sizeof(touch));
+	ret = node_invoke(fd, handle, SCALARS(TOUCH, 1, 0), &arg);
 	if (!ret) {
 		touch[0] = last;
 		touch[1] = last >> 32;
-		ret = invoke(fd, handle, SCALARS(TOUCH, 1, 0), &arg);
+		ret = node_invoke(fd, handle, SCALARS(TOUCH, 1, 0), &arg);
 	}
 	CHECK_EQ(FAULT, ret);
 	/* To its owner it means something. */
-	CHECK_EQ(0, invoke(other, other_handle, SCALARS(TOUCH, 1, 0), &arg));
+	CHECK_EQ(0, node_invoke(other, other_handle, SCALARS(TOUCH, 1, 0), &arg));
 
 	snprintf(expected, sizeof(expected), "bank %u F_TRANSLATION sid %#x ", mine[3],
 		 stream_id(mine[3]));
@@ -465,7 +377,7 @@ static void release(void)
 	uint32_t handle;
 	int fd = open_process(&handle);
 
-	CHECK_EQ(0, call(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
+	CHECK_EQ(0, node_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
 	CHECK(simdsp_stat("cdsp", "mappings") >= MAX_SIZE);
 	close(buf.fd);
 	close(fd);

@@ -65,7 +65,7 @@ impl Program {
 }
 
 /// What a line of the console brought.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct News {
     /// Tests that have a result now.
     pub cases: Vec<Case>,

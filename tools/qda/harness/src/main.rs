@@ -8,6 +8,7 @@ mod bench;
 mod boot;
 mod canary;
 mod cargo;
+mod catalogue;
 mod clients;
 mod collect;
 mod console;
@@ -69,6 +70,10 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u32,
     },
+    /// Try the catalogue of bugs on both drivers; all of it when no row is named.
+    Catalogue { rows: Vec<String> },
+    /// List the kernels that the catalogue needs.
+    CatalogueKernels { rows: Vec<String> },
     /// A shell in the guest.
     Shell,
     /// Measure the drivers side by side.
@@ -382,6 +387,8 @@ fn main() -> ExitCode {
         Command::Total => total(&paths),
         Command::Demo { seed } => demo(&paths, seed),
         Command::Isolation { kills, seed } => isolation(&paths, kills, seed),
+        Command::Catalogue { rows } => catalogue::run(&paths, &rows),
+        Command::CatalogueKernels { rows } => catalogue::kernels(&rows),
         Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
         Command::Kernels { suites, debug } => kernels(&suites, debug),
         Command::Bench(options) => bench::run(&paths, &options),

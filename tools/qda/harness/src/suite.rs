@@ -659,6 +659,39 @@ pub const SUITES: &[Suite] = &[
         what: What::Guest(&ISOLATION),
     },
     Suite {
+        name: "catalogue",
+        about: "bugs that FastRPC drivers have had; `make catalogue` tries both drivers",
+        what: What::Guest(&[
+            Boot {
+                args: &[
+                    "qda", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P11", "P12",
+                    "P13", "P14", "P17", "P19", "P20", "P22", "P23", "P25", "P27", "O3", "O4",
+                    "O6", "O7", "O8", "O9", "O10", "O11", "O16", "O19", "O21",
+                ],
+                limit: 600,
+                ..CATALOGUE
+            },
+            Boot {
+                board: "pds",
+                args: &["qda", "P15", "P21"],
+                prefix: "pds: ",
+                ..CATALOGUE
+            },
+            Boot {
+                board: "many-sessions",
+                args: &["qda", "P10"],
+                prefix: "many-sessions: ",
+                ..CATALOGUE
+            },
+            Boot {
+                board: "no-iommu",
+                args: &["qda", "P26"],
+                prefix: "no-iommu: ",
+                ..CATALOGUE
+            },
+        ]),
+    },
+    Suite {
         name: "page64k",
         about: "a kernel with 64 KiB pages",
         what: What::Guest(&[Boot {
@@ -716,6 +749,14 @@ pub const SUITES: &[Suite] = &[
         }]),
     },
 ];
+
+/// What the boots of the catalogue have in common. A kernel that is broken is to end at once.
+pub const CATALOGUE: Boot = Boot {
+    script: "catalogue",
+    append: "oops=panic",
+    limit: 180,
+    ..PLAIN
+};
 
 /// The boots of `make bench`.
 pub const BENCH: Boot = Boot {
