@@ -4,7 +4,6 @@
 
 BUILD	?= build
 SEED	?= 1
-KILLS	?= 1000
 DEBUG	?= 0
 export BUILD
 
@@ -16,7 +15,7 @@ debug	= $(if $(filter-out 0,$(DEBUG)),--debug)
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
 .PHONY: help setup kernel kernels guest guests guest-bench harness demo check test shell reference \
-	catalogue clients isolation bench bench-docs lint series clean distclean
+	catalogue clients isolation soak bench bench-docs lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -30,6 +29,7 @@ help:
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
 	@echo '  make isolation      prove that DSP processes reach their own memory only (KILLS=n SEED=n)'
 	@echo '  make catalogue      try bugs that FastRPC drivers have had on both drivers (ROWS="P1 O3")'
+	@echo '  make soak           kill, restart, reload by the thousand (KILLS=n RESTARTS=n RELOADS=n SEED=n)'
 	@echo '  make clients        run Debian'"'"'s programs on both drivers; a table of the results'
 	@echo '  make bench          measure the driver beside fastrpc.ko; up to 20 minutes'
 	@echo '  make bench-docs     put the last measurement into the documentation'
@@ -99,8 +99,9 @@ bench-docs: harness
 reference: guest harness
 	@$(harness) test reference
 
+# KILLS, RESTARTS and RELOADS, if given, are in the environment; their defaults are the harness's.
 isolation: guest harness
-	@$(harness) isolation --kills '$(KILLS)' --seed '$(SEED)'
+	@$(harness) isolation --seed '$(SEED)'
 
 catalogue: harness
 	@set -e; for kernel in $$($(harness) catalogue-kernels $(ROWS)); do \
@@ -108,6 +109,11 @@ catalogue: harness
 		$(scripts)/guest.sh $$kernel; \
 	done
 	@$(harness) catalogue $(ROWS)
+
+soak: harness
+	@$(scripts)/kernel.sh debug
+	@$(scripts)/guest.sh debug
+	@$(harness) soak --seed '$(SEED)'
 
 clients: guest harness
 	@$(harness) test clients

@@ -16,6 +16,7 @@ mod debug;
 mod host;
 mod outcome;
 mod report;
+mod soak;
 mod splat;
 mod suite;
 mod tap;
@@ -64,7 +65,7 @@ enum Command {
     /// Prove isolation, and print the matrix of who reaches what.
     Isolation {
         /// How many times clients are killed.
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, env = "KILLS", default_value_t = 1000)]
         kills: u32,
         /// Seed of when they are, and of what they do.
         #[arg(long, default_value_t = 1)]
@@ -74,6 +75,8 @@ enum Command {
     Catalogue { rows: Vec<String> },
     /// List the kernels that the catalogue needs.
     CatalogueKernels { rows: Vec<String> },
+    /// Kill, restart and reload by the thousand; nothing is to be left.
+    Soak(soak::Options),
     /// A shell in the guest.
     Shell,
     /// Measure the drivers side by side.
@@ -389,6 +392,7 @@ fn main() -> ExitCode {
         Command::Isolation { kills, seed } => isolation(&paths, kills, seed),
         Command::Catalogue { rows } => catalogue::run(&paths, &rows),
         Command::CatalogueKernels { rows } => catalogue::kernels(&rows),
+        Command::Soak(options) => soak::run(&paths, &options),
         Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
         Command::Kernels { suites, debug } => kernels(&suites, debug),
         Command::Bench(options) => bench::run(&paths, &options),

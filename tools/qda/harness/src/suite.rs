@@ -758,6 +758,13 @@ pub const CATALOGUE: Boot = Boot {
     ..PLAIN
 };
 
+/// The boot of `make soak`.
+pub const SOAK: Boot = Boot {
+    kernel: "debug",
+    script: "soak",
+    ..PLAIN
+};
+
 /// The boots of `make bench`.
 pub const BENCH: Boot = Boot {
     kernel: "bench",
