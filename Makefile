@@ -5,11 +5,17 @@
 BUILD	?= build
 SEED	?= 1
 DEBUG	?= 0
+BRIEF	?= 0
 export BUILD
 
 scripts	:= tools/qda/scripts
 harness	= $(BUILD)/cargo/release/qda-harness
 debug	= $(if $(filter-out 0,$(DEBUG)),--debug)
+brief	= $(if $(filter-out 0,$(BRIEF)),--brief)
+
+# What make check runs on the debug kernel, and of each suite only the first boot: all of it takes as
+# long again. make test DEBUG=1 does that.
+CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit faultinject canaries
 
 .DEFAULT_GOAL := help
 # The steps share directories; make's -j is for those within a step.
@@ -21,7 +27,7 @@ help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
 	@echo
 	@echo '  make demo [SEED=n]  run a calculation on the simulated DSP through the driver'
-	@echo '  make check          run every test, then again on a debug kernel: what CI does'
+	@echo '  make check          run every test, then many again on a debug kernel: what CI does'
 	@echo '  make test           run every test; results in $(BUILD)/results/'
 	@echo '  make test DEBUG=1   those of the guest on a kernel with KASAN, lockdep, kmemleak and'
 	@echo '                      others, and fault injection; results in $(BUILD)/results/debug/'
@@ -80,13 +86,13 @@ test: harness
 		$(scripts)/kernel.sh $$kernel; \
 		$(scripts)/guest.sh $$kernel; \
 	done
-	@$(harness) test $(debug) $(SUITES)
+	@$(harness) test $(debug) $(brief) $(SUITES)
 
 # Both, whatever the first comes to; at last one line for both.
 check:
 	@status=0; \
 	$(MAKE) --no-print-directory test DEBUG=0 SUITES= || status=1; \
-	$(MAKE) --no-print-directory test DEBUG=1 SUITES= || status=1; \
+	$(MAKE) --no-print-directory test DEBUG=1 BRIEF=1 SUITES='$(CHECK_DEBUG)' || status=1; \
 	$(harness) total || status=1; \
 	exit $$status
 

@@ -30,7 +30,7 @@ use report::Reporter;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use suite::{Suite, What, SUITES};
+use suite::{Boot, Suite, What, SUITES};
 
 #[derive(Parser)]
 #[command(about = "Runs the guest with the simulated DSP")]
@@ -53,6 +53,9 @@ enum Command {
         /// On the debug kernel.
         #[arg(long)]
         debug: bool,
+        /// Only the first boot of each suite, and all with planted mistakes.
+        #[arg(long)]
+        brief: bool,
     },
     /// Print what the last runs of tests came to together, on every kernel.
     Total,
@@ -100,6 +103,8 @@ pub struct Paths {
     pub build: PathBuf,
     /// Whether the run is one on the debug kernel, whose results have a directory of their own.
     pub debug: bool,
+    /// Whether only the first boot of each suite is wanted.
+    pub brief: bool,
 }
 
 impl Paths {
@@ -118,7 +123,12 @@ fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
         What::Cargo(args) => host::run(paths, suite.name, args, &mut report)?,
         What::Guest(_) => {
             let mut cases = Vec::new();
-            for (number, boot) in suite.boots(paths.debug).iter().enumerate() {
+            let boots = suite.boots(paths.debug);
+            let wanted = |number, boot: &Boot| !paths.brief || number == 0 || boot.is_canary();
+            for (number, boot) in boots.iter().enumerate() {
+                if !wanted(number, boot) {
+                    continue;
+                }
                 cases.extend(run_boot(paths, suite, number, boot, &mut report));
             }
             cases
@@ -157,7 +167,7 @@ fn run_boot(
     paths: &Paths,
     suite: &Suite,
     number: usize,
-    boot: &suite::Boot,
+    boot: &Boot,
     report: &mut Reporter,
 ) -> Vec<Case> {
     report.step(&format!(
@@ -192,7 +202,7 @@ fn run_boot(
             format!("{error:#}"),
         )],
     };
-    if !boot.canary.is_empty() {
+    if boot.is_canary() {
         last.push(canary.end());
     }
     for case in last {
@@ -244,6 +254,9 @@ fn kernels(names: &[String], debug: bool) -> Result<bool> {
 fn test(paths: &Paths, names: &[String]) -> Result<bool> {
     let suites = chosen(names, paths.debug)?;
     let results = paths.results();
+    if paths.brief {
+        println!("brief: the first boot of each suite");
+    }
     // What an earlier run left is not to be taken for this one's; a run of some suites replaces
     // their results alone.
     if names.is_empty() && results.exists() {
@@ -384,6 +397,7 @@ fn main() -> ExitCode {
         top: cli.top,
         build: cli.build,
         debug: matches!(cli.command, Command::Test { debug: true, .. }),
+        brief: matches!(cli.command, Command::Test { brief: true, .. }),
     };
     let result = match cli.command {
         Command::Test { suites, .. } => test(&paths, &suites),

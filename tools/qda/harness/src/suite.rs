@@ -32,6 +32,13 @@ pub struct Boot {
     pub canary: &'static [&'static str],
 }
 
+impl Boot {
+    /// Whether a mistake is planted in it.
+    pub fn is_canary(&self) -> bool {
+        !self.canary.is_empty()
+    }
+}
+
 /// A boot with nothing special.
 const PLAIN: Boot = Boot {
     kernel: "normal",
