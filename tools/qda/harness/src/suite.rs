@@ -76,7 +76,7 @@ const BUILTIN: Boot = Boot {
     kernel: "builtin",
     board: "two-dsp-smem",
     script: "sidebyside",
-    limit: 240,
+    limit: 300,
     ..PLAIN
 };
 
