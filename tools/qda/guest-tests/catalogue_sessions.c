@@ -300,6 +300,24 @@ static void restarted_in_calls(void)
 	close(fd);
 }
 
+static void replies_before_probe(void)
+{
+	uint32_t handle;
+	int fd;
+
+	/* Messages come from the moment that there is a channel. */
+	EXPECT_EQ("not provoked", 0, simdsp_cmd(NULL, "babble cdsp on 16"));
+	for (int i = 0; i < 5; i++) {
+		fd = restarted("cdsp", NODE);
+		NEED(fd >= 0);
+		close(fd);
+	}
+	EXPECT_EQ("not provoked", 0, simdsp_cmd(NULL, "babble cdsp off"));
+	fd = node_open(&handle);
+	EXPECT("later calls fail", fd >= 0 && catalogue_works(fd, handle));
+	close(fd);
+}
+
 static void minus_one(void)
 {
 	/* Whether a program can tell the DSP's -1 from the kernel's -EPERM. */
@@ -372,6 +390,7 @@ const struct entry catalogue_sessions[] = {
 	{ "P7", "created_from_a_buffer", created_from_a_buffer },
 	{ "P10", "more_sessions_than_banks", more_sessions_than_banks },
 	{ "P15", "heap_refused", heap_refused },
+	{ "P16", "replies_before_probe", replies_before_probe },
 	{ "P17", "memory_without_a_process", memory_without_a_process },
 	{ "P20", "module_reloaded", module_reloaded },
 	{ "P21", "heap_across_restarts", heap_across_restarts },

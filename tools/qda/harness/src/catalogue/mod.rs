@@ -6,6 +6,7 @@ mod rows;
 mod verdict;
 
 use crate::boot::{self, Wish};
+use crate::debug;
 use crate::suite::{self, Boot};
 use crate::Paths;
 use anyhow::{bail, Context, Result};
@@ -16,9 +17,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Instant;
 use verdict::Verdict;
-
-/// How much longer all may take on the debug kernel.
-const SLOWER: u64 = 4;
 
 /// A driver that is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +58,7 @@ fn try_on(paths: &Paths, row: &Row, test: &Test, driver: Driver) -> Result<Verdi
         board: test.board,
         profile: driver.profile(),
         limit: match test.kernel {
-            "debug" => SLOWER * suite::CATALOGUE.limit,
+            debug::KERNEL => debug::SLOWER * suite::CATALOGUE.limit,
             _ => suite::CATALOGUE.limit,
         },
         ..suite::CATALOGUE

@@ -213,7 +213,7 @@ pub const ROWS: &[Row] = &[
         "a reply that comes before probe has finished",
         "5401fb4fe10f",
         true,
-        How::Not("the simulated DSP offers its channel and replies in this order only"),
+        How::Test(OWN),
     ),
     published(
         "P17",
