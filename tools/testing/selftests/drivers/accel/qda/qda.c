@@ -208,6 +208,18 @@ struct drm_qda_invoke_arg qda_ref(const struct qda_buf *buf, size_t offset, size
 	};
 }
 
+struct drm_qda_call_arg qda_bytes(const void *ptr, size_t len)
+{
+	return (struct drm_qda_call_arg) { .address = (uintptr_t)ptr, .length = len };
+}
+
+struct drm_qda_call_arg qda_part(const struct qda_buf *buf, __u64 offset, __u64 len)
+{
+	return (struct drm_qda_call_arg) {
+		.handle = buf->handle, .offset = offset, .length = len,
+	};
+}
+
 int qda_invoke(int fd, __u32 handle, __u32 sc, const struct drm_qda_invoke_arg *args)
 {
 	struct drm_qda_invoke call = {

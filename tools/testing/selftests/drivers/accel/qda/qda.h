@@ -134,6 +134,12 @@ struct drm_qda_invoke_arg qda_inline(const void *ptr, size_t len);
 /** qda_ref() - an argument that is @len bytes at @offset of a buffer. */
 struct drm_qda_invoke_arg qda_ref(const struct qda_buf *buf, size_t offset, size_t len);
 
+/** qda_bytes() - an argument of DRM_QDA_CALL that is copied. */
+struct drm_qda_call_arg qda_bytes(const void *ptr, size_t len);
+
+/** qda_part() - one that is @len bytes at @offset of a buffer. */
+struct drm_qda_call_arg qda_part(const struct qda_buf *buf, __u64 offset, __u64 len);
+
 /** qda_invoke() - call @handle with scalars @sc; @args as many as they say. */
 int qda_invoke(int fd, __u32 handle, __u32 sc, const struct drm_qda_invoke_arg *args);
 

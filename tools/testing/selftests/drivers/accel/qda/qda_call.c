@@ -37,18 +37,6 @@ FIXTURE_TEARDOWN(call)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-static struct drm_qda_call_arg bytes(const void *ptr, size_t len)
-{
-	return (struct drm_qda_call_arg) { .address = (uintptr_t)ptr, .length = len };
-}
-
-static struct drm_qda_call_arg part(const struct qda_buf *buf, __u64 offset, __u64 len)
-{
-	return (struct drm_qda_call_arg) {
-		.handle = buf->handle, .offset = offset, .length = len,
-	};
-}
-
 static int echo(int fd, __u32 handle, struct drm_qda_call_arg in, struct drm_qda_call_arg out)
 {
 	struct drm_qda_call_arg args[2] = { in, out };
@@ -66,8 +54,8 @@ TEST_F(call, inline_arguments)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		qda_fill(in, sizes[i], i);
 		memset(out, 0, sizeof(out));
-		EXPECT_EQ(0, echo(self->fd, self->handle, bytes(in, sizes[i]),
-				  bytes(out, sizes[i])));
+		EXPECT_EQ(0, echo(self->fd, self->handle, qda_bytes(in, sizes[i]),
+				  qda_bytes(out, sizes[i])));
 		EXPECT_TRUE(qda_filled(out, sizes[i], i));
 	}
 }
@@ -94,8 +82,9 @@ TEST_F(call, parts_of_buffers)
 		memset(buf.map, 0, buf.size);
 		qda_fill(buf.map + parts[i].from, parts[i].len, i);
 		ASSERT_EQ(0, munmap(buf.map, buf.size));
-		EXPECT_EQ(0, echo(self->fd, self->handle, part(&buf, parts[i].from, parts[i].len),
-				  part(&buf, parts[i].to, parts[i].len)));
+		EXPECT_EQ(0, echo(self->fd, self->handle,
+				  qda_part(&buf, parts[i].from, parts[i].len),
+				  qda_part(&buf, parts[i].to, parts[i].len)));
 		ASSERT_EQ(0, qda_mmap_offset(self->fd, buf.handle, &offset));
 		buf.map = mmap(NULL, buf.size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd,
 			       offset);
@@ -118,7 +107,7 @@ TEST_F(call, every_status)
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
 		__s32 in[2] = { statuses[i], 42 }, out = 0, status = 5;
 		struct drm_qda_call_arg args[3] = {
-			bytes(&in[0], 4), bytes(&in[1], 4), bytes(&out, 4),
+			qda_bytes(&in[0], 4), qda_bytes(&in[1], 4), qda_bytes(&out, 4),
 		};
 
 		EXPECT_EQ(0, qda_call(self->fd, self->handle, QDA_SCALARS(SIMDSP_STATUS, 2, 1),
@@ -145,8 +134,8 @@ TEST_F(call, arguments_may_grow)
 	};
 
 	memset(args, 0, sizeof(args));
-	args[0].arg = bytes(&in, 4);
-	args[1].arg = bytes(&out, 4);
+	args[0].arg = qda_bytes(&in, 4);
+	args[1].arg = qda_bytes(&out, 4);
 	EXPECT_EQ(0, qda_ioctl(self->fd, DRM_IOCTL_QDA_CALL, &call));
 	EXPECT_EQ(0, call.status);
 	EXPECT_EQ(in, out);
@@ -173,8 +162,8 @@ TEST_F(call, refused)
 	long long invokes;
 
 	ASSERT_EQ(0, qda_buf_new(self->fd, 4096, &buf));
-	good[0] = bytes(&in, 4);
-	good[1] = part(&buf, 64, 4);
+	good[0] = qda_bytes(&in, 4);
+	good[1] = qda_part(&buf, 64, 4);
 	invokes = simdsp_stat("cdsp", "invokes");
 
 #define REFUSED(error, change, undo) do { \
@@ -218,7 +207,7 @@ TEST_F(call, refused)
 static int lend(int fd, __u32 handle, struct drm_qda_call_arg buf, __u64 *sum)
 {
 	__u32 seed = 0, scalars = QDA_SCALARS(SIMDSP_HANDLES, 1, 1) | QDA_SCALARS_HANDLES(1, 0);
-	struct drm_qda_call_arg args[3] = { bytes(&seed, 4), bytes(sum, 8), buf };
+	struct drm_qda_call_arg args[3] = { qda_bytes(&seed, 4), qda_bytes(sum, 8), buf };
 	__s32 status;
 
 	return qda_call(fd, handle, scalars, args, &status) ?: status;
@@ -226,7 +215,7 @@ static int lend(int fd, __u32 handle, struct drm_qda_call_arg buf, __u64 *sum)
 
 static int give_back(int fd, __u32 handle, __u64 number)
 {
-	struct drm_qda_call_arg arg = bytes(&number, 8);
+	struct drm_qda_call_arg arg = qda_bytes(&number, 8);
 	__s32 status;
 
 	return qda_call(fd, handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0), &arg, &status) ?: status;
@@ -240,9 +229,9 @@ TEST_F(call, handle_arguments)
 
 	ASSERT_EQ(0, qda_buf_new(self->fd, 3 * 4096, &buf));
 	qda_fill(buf.map, buf.size, 5);
-	ASSERT_EQ(0, lend(self->fd, self->handle, part(&buf, 100, 5000), &sum));
+	ASSERT_EQ(0, lend(self->fd, self->handle, qda_part(&buf, 100, 5000), &sum));
 	EXPECT_EQ(simdsp_checksum(buf.map + 100, 5000), sum);
-	EXPECT_EQ(-EINVAL, lend(self->fd, self->handle, part(&buf, 1, buf.size), &sum));
+	EXPECT_EQ(-EINVAL, lend(self->fd, self->handle, qda_part(&buf, 1, buf.size), &sum));
 	EXPECT_EQ(-ENOENT, lend(self->fd, self->handle, (struct drm_qda_call_arg) { 0 }, &sum));
 
 	/* The handle means another buffer now, and the DSP still has the first by it. */
@@ -250,9 +239,9 @@ TEST_F(call, handle_arguments)
 	qda_buf_free(&buf);
 	ASSERT_EQ(0, qda_buf_new(self->fd, 3 * 4096, &next));
 	ASSERT_EQ(old, next.handle);
-	EXPECT_EQ(-EEXIST, lend(self->fd, self->handle, part(&next, 0, 64), &sum));
+	EXPECT_EQ(-EEXIST, lend(self->fd, self->handle, qda_part(&next, 0, 64), &sum));
 	ASSERT_EQ(0, give_back(self->fd, self->handle, old));
-	EXPECT_EQ(0, lend(self->fd, self->handle, part(&next, 0, 64), &sum));
+	EXPECT_EQ(0, lend(self->fd, self->handle, qda_part(&next, 0, 64), &sum));
 	EXPECT_EQ(simdsp_checksum(next.map, 64), sum);
 	qda_buf_free(&next);
 }
@@ -266,7 +255,9 @@ TEST_F(call, interrupted_and_made_again)
 	/* The same call is the same, and is sent once. */
 	struct sigaction action = { .sa_handler = no_handler };
 	__u32 ms = 600, in = 9, out = 0;
-	struct drm_qda_call_arg args[3] = { bytes(&ms, 4), bytes(&in, 4), bytes(&out, 4) };
+	struct drm_qda_call_arg args[3] = {
+		qda_bytes(&ms, 4), qda_bytes(&in, 4), qda_bytes(&out, 4),
+	};
 	long long invokes = simdsp_stat("cdsp", "invokes");
 	__s32 status;
 	int ret, interrupts = 0;

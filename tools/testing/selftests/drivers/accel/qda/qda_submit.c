@@ -62,18 +62,6 @@ static int queue_create(int fd, __u32 depth, __u32 threads)
 	return qda_ioctl(fd, DRM_IOCTL_QDA_QUEUE_CREATE, &arg);
 }
 
-static struct drm_qda_call_arg bytes(const void *ptr, size_t len)
-{
-	return (struct drm_qda_call_arg) { .address = (uintptr_t)ptr, .length = len };
-}
-
-static struct drm_qda_call_arg part(const struct qda_buf *buf, __u64 offset, __u64 len)
-{
-	return (struct drm_qda_call_arg) {
-		.handle = buf->handle, .offset = offset, .length = len,
-	};
-}
-
 /* A call of @method with @args, as many as @scalars says. */
 static struct drm_qda_submission call(__u32 handle, __u32 scalars,
 				      const struct drm_qda_call_arg *args, __u64 user_data)
@@ -157,8 +145,8 @@ TEST_F(submit, results)
 	ASSERT_EQ(0, queue_create(self->fd, 16, 16));
 	for (int i = 0; i < count; i++) {
 		qda_fill(in[i], sizes[i], i);
-		args[i][0] = bytes(in[i], sizes[i]);
-		args[i][1] = bytes(out[i], sizes[i]);
+		args[i][0] = qda_bytes(in[i], sizes[i]);
+		args[i][1] = qda_bytes(out[i], sizes[i]);
 		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i],
 				      ~0ULL - i);
 	}
@@ -199,7 +187,7 @@ TEST_F(submit, every_status)
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
 		__s32 in[2] = { statuses[i], 42 }, out = 0;
 		struct drm_qda_call_arg args[3] = {
-			bytes(&in[0], 4), bytes(&in[1], 4), bytes(&out, 4),
+			qda_bytes(&in[0], 4), qda_bytes(&in[1], 4), qda_bytes(&out, 4),
 		};
 		struct drm_qda_submission submission =
 			call(self->handle, QDA_SCALARS(SIMDSP_STATUS, 2, 1), args, i);
@@ -227,9 +215,9 @@ TEST_F(submit, buffers_stay_until_the_end)
 	ASSERT_EQ(0, qda_buf_new(self->fd, 3 * 4096, &in));
 	ASSERT_EQ(0, qda_buf_new(self->fd, 3 * 4096, &out));
 	qda_fill(in.map, 10000, 3);
-	args[0] = bytes(&ms, 4);
-	args[1] = part(&in, 0, 10000);
-	args[2] = part(&out, 100, 10000);
+	args[0] = qda_bytes(&ms, 4);
+	args[1] = qda_part(&in, 0, 10000);
+	args[2] = qda_part(&out, 100, 10000);
 	/* With one thread the second waits for the first. */
 	submissions[0] = call(self->handle, QDA_SCALARS(SIMDSP_SLOW_ECHO, 2, 1), args, 0);
 	submissions[1] = call(self->handle, QDA_SCALARS(SIMDSP_INVERT, 1, 1), args + 1, 1);
@@ -259,8 +247,8 @@ TEST_F(submit, batches)
 	ASSERT_EQ(0, queue_create(self->fd, 8, 3));
 	for (int i = 0; i < 20; i++) {
 		in[i] = 1000 + i;
-		args[i][0] = bytes(&in[i], 4);
-		args[i][1] = bytes(&out[i], 4);
+		args[i][0] = qda_bytes(&in[i], 4);
+		args[i][1] = qda_bytes(&out[i], 4);
 		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i], i);
 	}
 
@@ -316,7 +304,7 @@ TEST_F(submit, one_thread_keeps_the_order)
 
 	ASSERT_EQ(0, queue_create(self->fd, 32, 1));
 	for (int i = 0; i < 32; i++) {
-		args[i] = bytes(&infos[i], sizeof(infos[i]));
+		args[i] = qda_bytes(&infos[i], sizeof(infos[i]));
 		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_INFO, 0, 1), &args[i], i);
 	}
 	ASSERT_EQ(32, submit(self->fd, submissions, 32));
@@ -343,7 +331,7 @@ TEST_F(submit, threads_of_its_own)
 	ASSERT_EQ(0, simdsp_info(self->fd, self->handle, &mine));
 	EXPECT_EQ(getpid(), mine.tid);
 	for (int i = 0; i < 256; i++) {
-		args[i] = bytes(&infos[i], sizeof(infos[i]));
+		args[i] = qda_bytes(&infos[i], sizeof(infos[i]));
 		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_INFO, 0, 1), &args[i], i);
 	}
 	ASSERT_EQ(256, submit(self->fd, submissions, 256));
@@ -397,7 +385,7 @@ TEST_F(submit, poll)
 	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->fd, &event));
 	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
 
-	arg = bytes(&ms, 4);
+	arg = qda_bytes(&ms, 4);
 	submission = call(self->handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), &arg, 0);
 	for (int i = 0; i < 3; i++) {
 		start = qda_now_ms();
@@ -513,9 +501,9 @@ TEST_F(submit, cancelled_loan_is_none)
 	ASSERT_EQ(0, queue_create(self->fd, 4, 1));
 	ASSERT_EQ(0, qda_buf_new(self->fd, 4096, &first));
 	old = first.handle;
-	args[0] = bytes(&seed, 4);
-	args[1] = bytes(&sum, 8);
-	args[2] = part(&first, 0, 4096);
+	args[0] = qda_bytes(&seed, 4);
+	args[1] = qda_bytes(&sum, 8);
+	args[2] = qda_part(&first, 0, 4096);
 	submissions[0] = hold(self->handle, 0);
 	submissions[1] = call(self->handle, scalars, args, 1);
 	ASSERT_EQ(2, submit(self->fd, submissions, 2));
@@ -524,7 +512,7 @@ TEST_F(submit, cancelled_loan_is_none)
 	ASSERT_EQ(0, qda_buf_new(self->fd, 4096, &second));
 	ASSERT_EQ(old, second.handle);
 	qda_fill(second.map, 4096, 9);
-	args[2] = part(&second, 0, 4096);
+	args[2] = qda_part(&second, 0, 4096);
 	again = call(self->handle, scalars, args, 2);
 	EXPECT_EQ(-EEXIST, submit(self->fd, &again, 1));
 	/* One that is refused leaves nothing behind. */
@@ -540,7 +528,7 @@ TEST_F(submit, cancelled_loan_is_none)
 	EXPECT_EQ(simdsp_checksum(second.map, 4096), sum);
 
 	number = old;
-	args[0] = bytes(&number, 8);
+	args[0] = qda_bytes(&number, 8);
 	submissions[0] = call(self->handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0), args, 2);
 	ASSERT_EQ(1, submit(self->fd, submissions, 1));
 	ASSERT_EQ(1, reap(self->fd, completions, 2, 1, PATIENCE_MS));
@@ -562,7 +550,7 @@ TEST_F(submit, interrupted)
 	int ret, interrupts = 0;
 
 	ASSERT_EQ(0, queue_create(self->fd, 4, 4));
-	arg = bytes(&ms, 4);
+	arg = qda_bytes(&ms, 4);
 	for (int restart = 0; restart < 2; restart++) {
 		action.sa_flags = restart ? SA_RESTART : 0;
 		ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
@@ -602,8 +590,8 @@ TEST_F(submit, fault_costs_nothing_else)
 	out[1] = map;
 	out[2] = &good[1];
 	for (int i = 0; i < 3; i++) {
-		args[i][0] = bytes(&in[i], 4);
-		args[i][1] = bytes(out[i], 4);
+		args[i][0] = qda_bytes(&in[i], 4);
+		args[i][1] = qda_bytes(out[i], 4);
 		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i], i);
 	}
 	ASSERT_EQ(3, submit(self->fd, submissions, 3));
@@ -693,8 +681,8 @@ TEST_F(submit, refused)
 	__u64 depth, threads;
 	int fd;
 
-	args[0] = bytes(&in, 4);
-	args[1] = bytes(&out, 4);
+	args[0] = qda_bytes(&in, 4);
+	args[1] = qda_bytes(&out, 4);
 	good = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
 
 	fd = qda_open("cdsp");
@@ -748,7 +736,7 @@ TEST_F(submit, refused)
 	SUBMIT(-EFAULT, args[0].address = 8, args[0].address = (uintptr_t)&in);
 	SUBMIT(-EINVAL, args[0].flags = 1, args[0].flags = 0);
 	SUBMIT(-ENOENT, args[0] = ((struct drm_qda_call_arg) { .handle = 99, .length = 4 }),
-	       args[0] = bytes(&in, 4));
+	       args[0] = qda_bytes(&in, 4));
 	SUBMIT(-E2BIG, args[0].length = ~0ULL, args[0].length = 4);
 #undef SUBMIT
 #define REAP(error, change, undo) REFUSED(error, DRM_IOCTL_QDA_REAP, &taken, change, undo)
@@ -786,7 +774,7 @@ TEST_F(submit, inline_data_is_bounded)
 
 	ASSERT_NE(MAP_FAILED, map);
 	ASSERT_EQ(0, queue_create(self->fd, 4, 1));
-	args = bytes(map, large);
+	args = qda_bytes(map, large);
 	submissions[0] = call(self->handle, QDA_SCALARS(SIMDSP_HOLD, 1, 0), &args, 0);
 	submissions[1] = submissions[0];
 	submissions[2] = hold(self->handle, 1);
@@ -823,8 +811,8 @@ TEST_F(submit, arguments_are_in_one_address_space)
 	struct child child;
 
 	ASSERT_EQ(0, queue_create(self->fd, 4, 1));
-	args[0] = bytes(&in, 4);
-	args[1] = bytes(&out, 4);
+	args[0] = qda_bytes(&in, 4);
+	args[1] = qda_bytes(&out, 4);
 	submission = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
 	ASSERT_EQ(1, submit(self->fd, &submission, 1));
 	ASSERT_EQ(0, child_start(&child, other_process, &self->fd));
@@ -868,7 +856,7 @@ static int submits_and_waits(struct child *parent, void *arg)
 	for (int i = 0; i < 32; i++) {
 		static struct drm_qda_call_arg args[32];
 
-		args[i] = part(&buf, i * 4096, 4096);
+		args[i] = qda_part(&buf, i * 4096, 4096);
 		submissions[i] = call(handle, QDA_SCALARS(SIMDSP_HOLD, i & 1, ~i & 1), &args[i],
 				      i);
 	}
@@ -990,8 +978,8 @@ static bool works(void)
 	}
 	if (fd < 0)
 		return false;
-	args[0] = bytes(&in, 4);
-	args[1] = bytes(&out, 4);
+	args[0] = qda_bytes(&in, 4);
+	args[1] = qda_bytes(&out, 4);
 	right = !simdsp_open(fd, &handle) && !queue_create(fd, 1, 1);
 	submission = call(handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
 	right = right && submit(fd, &submission, 1) == 1 &&
@@ -1021,7 +1009,7 @@ static int sleeper(int threads, int calls, __u32 *ms, struct drm_qda_call_arg *a
 
 	if (fd < 0 || simdsp_open(fd, &handle) || queue_create(fd, calls, threads))
 		return -1;
-	*arg = bytes(ms, 4);
+	*arg = qda_bytes(ms, 4);
 	for (int i = 0; i < calls; i++)
 		submissions[i] = call(handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), arg, i);
 	return submit(fd, submissions, calls) == calls ? fd : -1;
