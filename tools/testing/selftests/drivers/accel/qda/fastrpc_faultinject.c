@@ -5,7 +5,6 @@
  *
  * Wants a secure CDSP that can be polled, and a secure ADSP with memory for static processes.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -493,12 +492,7 @@ FIXTURE_SETUP(faultinject)
 	ASSERT_EQ(0, create(s->fd));
 	s->module = module(s->fd);
 	ASSERT_NE(0, s->module);
-	memcpy(shell, ELFMAG, SELFMAG);
-	shell[EI_CLASS] = ELFCLASS32;
-	shell[EI_DATA] = ELFDATA2LSB;
-	shell[EI_VERSION] = EV_CURRENT;
-	((Elf32_Ehdr *)shell)->e_type = ET_DYN;
-	((Elf32_Ehdr *)shell)->e_machine = EM_QDSP6;
+	qda_shell_header(shell);
 	qda_fill(in, sizeof(in), 1);
 }
 

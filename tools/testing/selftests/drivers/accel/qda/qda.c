@@ -3,6 +3,7 @@
  * What the tests of the QDA driver share: opening a DSP, buffers, calls.
  */
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -364,6 +365,19 @@ bool qda_rpmsg_device(const char *dsp, char *name, size_t size)
 	}
 	closedir(dir);
 	return found;
+}
+
+void qda_shell_header(void *ptr)
+{
+	Elf32_Ehdr header = {
+		.e_ident = {
+			ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB, EV_CURRENT,
+		},
+		.e_type = ET_DYN,
+		.e_machine = EM_QDSP6,
+	};
+
+	memcpy(ptr, &header, sizeof(header));
 }
 
 int qda_rebind(const char *dsp)

@@ -108,6 +108,9 @@ int qda_param(int fd, __u32 param, __u32 index, __u64 *value);
  */
 long long qda_fdinfo(int fd, const char *key);
 
+/** qda_shell_header() - write the head of a program for the DSP, of 52 bytes, to @ptr. */
+void qda_shell_header(void *ptr);
+
 /**
  * qda_rebind() - have the driver leave a DSP and come back
  * @dsp: label of the DSP's node

@@ -5,7 +5,6 @@
  *
  * A new ioctl gets a function that makes it, and an entry in the list of operations below.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -742,12 +741,7 @@ FIXTURE_SETUP(faultinject)
 	s->dmabuf = dmabuf_heap(SIZE);
 	ASSERT_LE(0, s->dmabuf);
 	s->number = 1000;
-	memcpy(shell, ELFMAG, SELFMAG);
-	shell[EI_CLASS] = ELFCLASS32;
-	shell[EI_DATA] = ELFDATA2LSB;
-	shell[EI_VERSION] = EV_CURRENT;
-	((Elf32_Ehdr *)shell)->e_type = ET_DYN;
-	((Elf32_Ehdr *)shell)->e_machine = EM_QDSP6;
+	qda_shell_header(shell);
 	qda_fill(in, sizeof(in), 1);
 }
 

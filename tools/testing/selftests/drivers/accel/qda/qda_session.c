@@ -2,7 +2,6 @@
 /*
  * QDA: DSP processes. Making them, being refused, sharing them, ending them.
  */
-#include <elf.h>
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -44,13 +43,7 @@ FIXTURE_TEARDOWN(session)
 static void fill_elf(void *ptr, size_t len)
 {
 	qda_fill(ptr, len, 42);
-	memset(ptr, 0, sizeof(Elf32_Ehdr));
-	memcpy(ptr, ELFMAG, SELFMAG);
-	((__u8 *)ptr)[EI_CLASS] = ELFCLASS32;
-	((__u8 *)ptr)[EI_DATA] = ELFDATA2LSB;
-	((__u8 *)ptr)[EI_VERSION] = EV_CURRENT;
-	((Elf32_Ehdr *)ptr)->e_type = ET_DYN;
-	((Elf32_Ehdr *)ptr)->e_machine = EM_QDSP6;
+	qda_shell_header(ptr);
 }
 
 static int create(int fd, struct drm_qda_init_create arg)
