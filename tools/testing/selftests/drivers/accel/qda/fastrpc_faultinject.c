@@ -278,13 +278,10 @@ static int new_adsp(struct fault_state *s)
 	int ret = s->answered ? qda_rebind("adsp") : 0;
 
 	s->answered = false;
-	/* The node comes after the accel device, for which qda_rebind() waits. */
-	ret = ret ?: new_adsp_file(s);
-	for (int i = 0; ret == -ENOENT && i < 500; i++) {
-		usleep(10000);
-		ret = new_adsp_file(s);
-	}
-	return ret;
+	if (ret)
+		return ret;
+	s->other = qda_open_node(ADSP_SECURE);
+	return s->other < 0 ? s->other : 0;
 }
 
 static int call_info(struct fault_state *s)

@@ -440,12 +440,7 @@ TEST_F(nodes, come_and_go)
 	EXPECT_EQ(-EPIPE, create(idle, UNSIGNED));
 	EXPECT_EQ(-EPIPE, invoke(idle, 0, 0, NULL));
 	close(fd);
-	/* The accel device, which is there by now, comes before the node. */
-	fd = open(CDSP, O_RDWR | O_CLOEXEC);
-	for (int i = 0; fd < 0 && errno == ENOENT && i < 500; i++) {
-		usleep(10000);
-		fd = open(CDSP, O_RDWR | O_CLOEXEC);
-	}
+	fd = qda_open_node(CDSP);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(0, create(fd, UNSIGNED));
 	EXPECT_NE(0, module(fd));

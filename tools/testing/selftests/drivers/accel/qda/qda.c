@@ -400,6 +400,17 @@ int qda_rebind(const char *dsp)
 	return ret ?: -ETIMEDOUT;
 }
 
+int qda_open_node(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	for (int i = 0; fd < 0 && errno == ENOENT && i < 500; i++) {
+		usleep(10000);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
 bool qda_of_bool(const char *dsp, const char *property)
 {
 	char name[256], path[600];

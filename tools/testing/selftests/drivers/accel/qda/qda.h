@@ -119,6 +119,15 @@ void qda_shell_header(void *ptr);
  */
 int qda_rebind(const char *dsp);
 
+/**
+ * qda_open_node() - open a node of /dev/fastrpc-* that may be about to come
+ *
+ * The driver makes it after the accel device, for which qda_rebind() waits.
+ *
+ * Return: the file, or -errno.
+ */
+int qda_open_node(const char *path);
+
 /** qda_buf_new() - allocate and map a buffer of at least @size bytes. Return: 0 or -errno. */
 int qda_buf_new(int fd, size_t size, struct qda_buf *buf);
 
