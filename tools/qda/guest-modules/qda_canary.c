@@ -16,6 +16,8 @@
 #include <linux/string.h>
 
 #define SIZE	512
+/* Comes from no cache. */
+#define LARGE	(2 * KMALLOC_MAX_CACHE_SIZE)
 
 static char *kind = "";
 module_param(kind, charp, 0444);
@@ -32,9 +34,12 @@ static noinline int use_after_free(void)
 
 static noinline int leak(void)
 {
-	/* Where the last ones are, an old stack may still tell. */
+	/*
+	 * Where the last ones are, an old stack may still tell. Small ones come
+	 * from arrays that go on telling long after: kmemleak reads those too.
+	 */
 	for (int i = 0; i < 16; i++) {
-		if (!kzalloc(SIZE, GFP_KERNEL))
+		if (!kzalloc(LARGE, GFP_KERNEL))
 			return -ENOMEM;
 	}
 	return 0;
