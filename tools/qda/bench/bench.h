@@ -166,7 +166,10 @@ int trace_begin(const char *module);
 /** trace_read() - what was counted so far, by the reading of it too */
 struct counts trace_read(void);
 
-/** trace_end() - count no more */
-void trace_end(void);
+/** trace_print() - who did what more often than so, as lines of a TAP comment */
+void trace_print(long than);
+
+/** trace_end() - count no more. Return: whether all that happened was counted */
+bool trace_end(void);
 
 #endif /* BENCH_H */

@@ -14,7 +14,7 @@
 #include "bench.h"
 
 #define EVENTS	"/sys/kernel/tracing/events"
-#define TRIGGER	"hist:keys=common_stacktrace:size=1024"
+#define TRIGGER	"hist:keys=common_stacktrace:size=2048"
 
 enum kind { SYSCALL, ALLOC, MAP, UNMAP, IOMMU_MAP, IOMMU_UNMAP };
 
@@ -24,6 +24,7 @@ static struct {
 } events[32];
 static int known;
 static char own[32];
+static bool lost;
 
 static void add(const char *system, const char *event, enum kind kind)
 {
@@ -89,6 +90,7 @@ int trace_begin(const char *module)
 	if (!known)
 		find_events();
 	snprintf(own, sizeof(own), "[%s]", module);
+	lost = false;
 	for (int i = 0; i < known; i++) {
 		int ret = trigger(i, TRIGGER);
 
@@ -103,7 +105,7 @@ int trace_begin(const char *module)
 /* Hits of an event, and of those that came from the driver under test. */
 static long hits(int event, long *ours)
 {
-	bool mine = false, interrupted = false;
+	bool mine = false, interrupted = false, reading = false;
 	long all = 0, n;
 	char path[336];
 	char *line = NULL, *at;
@@ -121,14 +123,20 @@ static long hits(int event, long *ours)
 			interrupted = true;
 		if (!interrupted && strstr(line, own))
 			mine = true;
+		/* To read a histogram takes the more, the more there is in it. */
+		if (strstr(line, "seq_read"))
+			reading = true;
+		if (sscanf(line, " Dropped: %ld", &n) == 1 && n)
+			lost = true;
 		at = strstr(line, "hitcount:");
 		if (!at)
 			continue;
 		n = atol(at + strlen("hitcount:"));
-		all += n;
+		if (!reading)
+			all += n;
 		if (mine)
 			*ours += n;
-		mine = interrupted = false;
+		mine = interrupted = reading = false;
 	}
 	free(line);
 	fclose(file);
@@ -171,8 +179,43 @@ struct counts trace_read(void)
 	return counts;
 }
 
-void trace_end(void)
+void trace_print(long than)
+{
+	for (int i = 0; i < known; i++) {
+		char path[336], *line = NULL;
+		char stack[4096] = "";
+		size_t size = 0;
+		FILE *file;
+
+		if (events[i].kind == SYSCALL)
+			continue;
+		snprintf(path, sizeof(path), "%s/hist", events[i].path);
+		file = fopen(path, "re");
+		while (file && getline(&line, &size, file) >= 0) {
+			const char *at = strstr(line, "hitcount:");
+
+			if (!at) {
+				if (begins(line, "{ "))
+					stack[0] = 0;
+				strncat(stack, line, sizeof(stack) - strlen(stack) - 1);
+				continue;
+			}
+			if (atol(at + strlen("hitcount:")) <= than)
+				continue;
+			printf("# %s\n", events[i].path);
+			for (char *part = strtok(stack, "\n"); part; part = strtok(NULL, "\n"))
+				printf("# %s\n", part);
+			printf("# %s", line);
+		}
+		free(line);
+		if (file)
+			fclose(file);
+	}
+}
+
+bool trace_end(void)
 {
 	for (int i = 0; i < known; i++)
 		trigger(i, "!" TRIGGER);
+	return !lost;
 }
