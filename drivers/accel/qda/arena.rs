@@ -53,18 +53,21 @@ const MOST_PAGES: usize = pages::MAX_PAGES;
 const MAX_PIECES: usize = 17;
 
 /// Memory that is mapped in a bank.
+///
+/// Fields are dropped in this order: the lease goes last.
 struct Piece {
     memory: Coherent<[u8]>,
     count: usize,
     /// See [`pages`]. Bits are set under the lock of the arena, and cleared without.
     used: Atomic<u64>,
+    lease: Arc<Lease>,
 }
 
 impl Piece {
     /// Programs decide on how much is needed: they pay for it, and a refusal is no news.
-    fn new(lease: &Lease, size: usize, count: usize) -> Result<Arc<Self>> {
+    fn new(lease: &Arc<Lease>, size: usize, count: usize) -> Result<Arc<Self>> {
         let memory = Coherent::zeroed_slice_with_attrs(
-            lease.as_ref(),
+            (**lease).as_ref(),
             size,
             GFP_KERNEL_ACCOUNT,
             DMA_ATTR_NO_WARN,
@@ -75,6 +78,7 @@ impl Piece {
                 memory,
                 count,
                 used: Atomic::new(pages::unused(count)),
+                lease: lease.clone(),
             },
             GFP_KERNEL,
         )?)
@@ -113,6 +117,11 @@ impl CallMemory {
             return Err(EINVAL);
         }
         Ok(self.start() + range.start..self.start() + range.end)
+    }
+
+    /// The bank.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.piece.lease
     }
 
     /// Address of the first byte, a multiple of [`DSP_PAGE_SIZE`], without the bank's prefix.
@@ -206,7 +215,7 @@ struct Entry {
     recent: bool,
 }
 
-/// The call memory of a process. Its user keeps the lease of the bank for longer.
+/// The call memory of a process.
 pub(crate) struct Arena(KVec<Entry>);
 
 impl Arena {
@@ -220,7 +229,7 @@ impl Arena {
     /// # Errors
     ///
     /// [`ENOMEM`]: out of memory, or of addresses of the bank.
-    pub(crate) fn take(&mut self, lease: &Lease, len: usize) -> Result<CallMemory> {
+    pub(crate) fn take(&mut self, lease: &Arc<Lease>, len: usize) -> Result<CallMemory> {
         let count = len.div_ceil(PAGE);
         for entry in self.0.iter_mut() {
             if let Some(pages) = entry.piece.take(count) {
@@ -247,7 +256,7 @@ impl Arena {
 
     /// Adds a piece with at least `count` pages, not above [`MOST_PAGES`]. The more there are, the
     /// larger it is: a large call now and then needs no more than its own memory.
-    fn grow(&mut self, lease: &Lease, count: usize) -> Result<Arc<Piece>> {
+    fn grow(&mut self, lease: &Arc<Lease>, count: usize) -> Result<Arc<Piece>> {
         let pages = (FIRST_PAGES << self.0.len().min(usize::BITS as usize / 2))
             .max(count.next_power_of_two())
             .min(MOST_PAGES);
@@ -264,7 +273,7 @@ impl Arena {
         Ok(piece)
     }
 
-    fn alone(lease: &Lease, len: usize) -> Result<CallMemory> {
+    fn alone(lease: &Arc<Lease>, len: usize) -> Result<CallMemory> {
         Ok(CallMemory {
             piece: Piece::new(lease, len, 0)?,
             pages: 0..0,

@@ -143,13 +143,13 @@ fn send(channel: &Channel, who: &Identity) -> Result<Pending<Payload>> {
         .args
         .push(Arg::Inline { len: COUNT * 4 }, GFP_KERNEL)?;
 
-    let mut builder = Builder::new(who, frame)?;
+    let mut builder = Builder::new(who, frame, who.held.unlimited_share())?;
     // CAST: the count is 255.
     builder.fill(0, &(COUNT as u32).to_le_bytes())?;
     builder.submit(
         channel,
         who,
-        Target {
+        &Target {
             wire_client_id: 0,
             tid: current!().pid(),
             handle: HANDLE_UTILITIES,

@@ -315,7 +315,7 @@ impl<P: Load> Calls<P> {
         self: &Arc<Self>,
         transport: &dyn Transport,
         dead: &Atomic<bool>,
-        request: Request,
+        mut request: Request,
         payload: P,
         spare: Option<Spare<P>>,
     ) -> Result<Pending<P>> {
@@ -323,17 +323,17 @@ impl<P: Load> Calls<P> {
             Some(spare) => spare,
             None => Spare::new()?,
         };
-        let pending = self.enter(dead, &request, payload, spare, None).map_err(
-            |(refusal, _)| match refusal {
+        let pending = self
+            .enter(dead, &mut request, payload, spare, None)
+            .map_err(|(refusal, _)| match refusal {
                 Refusal::Table(error) | Refusal::Transport(error) => error,
-            },
-        )?;
+            })?;
 
-        match transport.send(&pending.message(&request)) {
+        match transport.send(&request.message) {
             Ok(()) => Ok(pending),
             Err(error) => {
                 // The DSP has not seen it, so that nothing needs to stay.
-                pending.withdraw();
+                pending.ticket.withdraw();
                 Err(error)
             }
         }
@@ -350,24 +350,24 @@ impl<P: Load> Calls<P> {
         self: &Arc<Self>,
         send: impl FnOnce(&Message) -> Result,
         dead: &Atomic<bool>,
-        request: &Request,
+        mut request: Request,
         payload: P,
         spare: Spare<P>,
         watch: Watch,
     ) -> core::result::Result<Pending<P>, Unsent<P>> {
-        let pending = self.enter(dead, request, payload, spare, Some(watch))?;
+        let pending = self.enter(dead, &mut request, payload, spare, Some(watch))?;
 
-        match send(&pending.message(request)) {
+        match send(&request.message) {
             Ok(()) => Ok(pending),
             Err(error) => Err((Refusal::Transport(error), pending.unsend())),
         }
     }
 
-    /// Puts a call that is about to be sent into the table.
+    /// Puts a call that is about to be sent into the table, and its context into the message.
     fn enter(
         self: &Arc<Self>,
         dead: &Atomic<bool>,
-        request: &Request,
+        request: &mut Request,
         payload: P,
         spare: Spare<P>,
         watch: Option<Watch>,
@@ -390,11 +390,13 @@ impl<P: Load> Calls<P> {
             Ok(context) => {
                 state.table.insert(context, entry);
                 drop(state);
+                request.message.context = context.0;
                 Ok(Pending {
-                    calls: self.clone(),
+                    ticket: Ticket {
+                        calls: self.clone(),
+                        context: Some(context),
+                    },
                     call,
-                    context,
-                    collected: false,
                 })
             }
             Err(error) => {
@@ -587,12 +589,46 @@ pub(crate) enum Refusal {
 /// Who refused a call, and what it was.
 pub(crate) type Unsent<P> = (Refusal, Option<(P, Spare<P>)>);
 
+/// A call's place in the table. Dropping it abandons the call.
+struct Ticket<P: Load> {
+    calls: Arc<Calls<P>>,
+    /// Where the call is; none if it was taken out.
+    context: Option<Context>,
+}
+
+impl<P: Load> Ticket<P> {
+    /// Takes the call out of the table, whether it has ended or not.
+    fn withdraw(mut self) {
+        let Some(context) = self.context.take() else {
+            return;
+        };
+        let entry = self.calls.state.lock().table.take(context);
+        if entry.is_some() {
+            self.calls.slot_is_free();
+        }
+        drop(entry);
+    }
+}
+
+impl<P: Load> Drop for Ticket<P> {
+    fn drop(&mut self) {
+        let Some(context) = self.context else {
+            return;
+        };
+        let entry = self.calls.state.lock().table.abandon(context);
+
+        // It was answered meanwhile.
+        if let Some(entry) = entry {
+            self.calls.slot_is_free();
+            entry.call.answered_unheard();
+        }
+    }
+}
+
 /// The right to wait for a call that was sent. Dropping it abandons the call.
 pub(crate) struct Pending<P: Load> {
-    calls: Arc<Calls<P>>,
+    ticket: Ticket<P>,
     call: Arc<Call<P>>,
-    context: Context,
-    collected: bool,
 }
 
 impl<P: Load> Pending<P> {
@@ -672,50 +708,25 @@ impl<P: Load> Pending<P> {
     }
 
     /// As [`Pending::collect`], and keeps the call for another, unless somebody refers to it still.
-    pub(crate) fn reclaim(mut self) -> (Outcome, Option<P>, Option<Spare<P>>) {
+    pub(crate) fn reclaim(self) -> (Outcome, Option<P>, Option<Spare<P>>) {
         let outcome = match self.call.outcome.load(Acquire) {
             PENDING | DESERTED => return (Outcome::Gone, None, None),
             GONE => Outcome::Gone,
             // CAST: anything else is a status, which was an `i32`.
             status => Outcome::Status(status as i32),
         };
-        self.withdraw_slot();
+        let Self { ticket, call } = self;
 
-        let call = self.call.clone();
-        drop(self);
+        ticket.withdraw();
         let payload = call.payload.lock().take();
         (outcome, payload, Arc::into_unique_or_drop(call).map(Spare))
     }
 
-    /// The message of the call.
-    fn message(&self, request: &Request) -> Message {
-        Message {
-            context: self.context.0,
-            ..request.message
-        }
-    }
+    /// Takes a call out of the table that the DSP has not seen.
+    fn unsend(self) -> Option<(P, Spare<P>)> {
+        self.ticket.withdraw();
 
-    /// Takes the call out of the table whether it has ended or not.
-    fn withdraw(mut self) {
-        self.withdraw_slot();
-    }
-
-    /// As [`Pending::withdraw`]; the DSP has not seen the call.
-    fn unsend(mut self) -> Option<(P, Spare<P>)> {
-        self.withdraw_slot();
-
-        let call = self.call.clone();
-        drop(self);
-        recover(call)
-    }
-
-    fn withdraw_slot(&mut self) {
-        self.collected = true;
-        let entry = self.calls.state.lock().table.take(self.context);
-        if entry.is_some() {
-            self.calls.slot_is_free();
-        }
-        drop(entry);
+        recover(self.call)
     }
 }
 
@@ -737,19 +748,5 @@ impl<P: Load> Drop for Borrowed<P> {
         // If the call was answered or evicted meanwhile, nobody but us knows of it any more, and
         // the payload goes with it.
         *self.pending.call.payload.lock() = self.payload.take();
-    }
-}
-
-impl<P: Load> Drop for Pending<P> {
-    fn drop(&mut self) {
-        if !self.collected {
-            let entry = self.calls.state.lock().table.abandon(self.context);
-
-            // It was answered meanwhile.
-            if let Some(entry) = entry {
-                self.calls.slot_is_free();
-                entry.call.answered_unheard();
-            }
-        }
     }
 }

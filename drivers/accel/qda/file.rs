@@ -408,9 +408,10 @@ impl QdaFile {
         file: &DrmFile,
     ) -> Result<i32> {
         let session = Self::session(file);
-        let mut frame = session.frame()?;
-        let call = Invoke::read(args.handle, args.sc, args.args, &mut frame)?;
+        let status = invoke(session, &FileNames { dev, file }, |frame| {
+            Invoke::read(args.handle, args.sc, args.args, frame)
+        })?;
 
-        status_to_value(invoke(session, call, frame, &FileNames { dev, file })?)
+        status_to_value(status)
     }
 }

@@ -6,7 +6,10 @@ use crate::{
     call::Spare,
     invoke::UserArg,
     layout::Arg,
-    payload::Payload,
+    payload::{
+        Payload,
+        Place, //
+    },
     space::Mapped, //
 };
 use core::ops::{
@@ -38,7 +41,7 @@ const KEPT_ARGS: usize = 128;
 /// The lists of a call, and the call itself.
 pub(crate) struct Lists {
     /// Arguments as the program passed them.
-    pub(crate) user: KVec<UserArg>,
+    pub(crate) user: Option<KVec<UserArg>>,
     /// Arguments as the DSP sees them.
     pub(crate) args: KVec<Arg>,
     /// Uses of the buffers among them.
@@ -47,16 +50,20 @@ pub(crate) struct Lists {
     pub(crate) tables: KVec<u8>,
     /// The call, when it is over.
     pub(crate) call: Option<Spare<Payload>>,
+    /// What the DSP may touch, while there is a call.
+    pub(crate) place: Option<Place>,
 }
 
 impl Lists {
     /// Takes the list of arguments as the program passes them, which is empty.
     pub(crate) fn take_user(&mut self) -> KVec<UserArg> {
-        core::mem::take(&mut self.user)
+        self.user.take().unwrap_or_default()
     }
 
     fn clear(&mut self) {
-        self.user.clear();
+        if let Some(user) = &mut self.user {
+            user.clear();
+        }
         self.args.clear();
         self.buffers.clear();
         self.tables.clear();
@@ -76,11 +83,12 @@ impl Frame {
     pub(crate) fn new() -> Result<Self> {
         let lists = KBox::new(
             Lists {
-                user: KVec::new(),
+                user: None,
                 args: KVec::new(),
                 buffers: KVec::new(),
                 tables: KVec::new(),
                 call: None,
+                place: None,
             },
             GFP_KERNEL,
         )?;

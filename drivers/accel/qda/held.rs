@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The buffers that a DSP process holds under a number, see [`crate::numbers`].
+//! What a DSP process holds: buffers under a number, see [`crate::numbers`], and calls.
 
 use crate::{
     numbers::Numbers,
     space::Mapped, //
 };
+use core::ops::Deref;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -18,6 +19,9 @@ use kernel::{
         Mutex, //
     }, //
 };
+
+/// Most calls of one process that may be outstanding at once.
+pub(crate) const MAX_OUTSTANDING: u32 = 128;
 
 /// A use of a buffer; two are the same if they are of one buffer.
 pub(crate) struct Holding(pub(crate) Arc<Mapped>);
@@ -33,6 +37,8 @@ impl PartialEq for Holding {
 pub(crate) struct Held {
     #[pin]
     numbers: Mutex<Option<Numbers<Holding>>>,
+    /// Outstanding calls of the program's.
+    calls: Atomic<u32>,
     /// Numbers that the DSP gave back without having got them.
     unknown: Arc<Atomic<u64>>,
 }
@@ -47,10 +53,37 @@ impl Held {
         Arc::pin_init(
             pin_init!(Self {
                 numbers <- new_mutex!(Some(Numbers::new())),
+                calls: Atomic::new(0),
                 unknown,
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// The part of an outstanding call of the program's.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`] if there are too many.
+    pub(crate) fn share(self: &Arc<Self>) -> Result<Share> {
+        let before = self.calls.fetch_add(1, Relaxed);
+        let share = Share {
+            held: self.clone(),
+            counted: true,
+        };
+
+        if before >= MAX_OUTSTANDING {
+            return Err(ENOSPC);
+        }
+        Ok(share)
+    }
+
+    /// The part of a call that is limited elsewhere.
+    pub(crate) fn unlimited_share(self: &Arc<Self>) -> Share {
+        Share {
+            held: self.clone(),
+            counted: false,
+        }
     }
 
     /// Runs `f` on the numbers of the process.
@@ -91,5 +124,27 @@ impl Held {
         let numbers = self.numbers.lock().take();
 
         drop(numbers);
+    }
+}
+
+/// An outstanding call's part in what its process holds.
+pub(crate) struct Share {
+    held: Arc<Held>,
+    counted: bool,
+}
+
+impl Deref for Share {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.held
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.counted {
+            self.held.calls.fetch_sub(1, Relaxed);
+        }
     }
 }

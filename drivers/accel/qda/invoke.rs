@@ -11,7 +11,8 @@ use crate::{
     frame::Frame,
     held::{
         Held,
-        Holding, //
+        Holding,
+        Share, //
     },
     layout::Arg,
     names::{
@@ -28,7 +29,6 @@ use crate::{
     },
     process::{
         Identity,
-        Permit,
         Process, //
     },
     proto::{
@@ -338,25 +338,30 @@ impl Invoke {
         frame: Frame,
         names: &impl Names,
     ) -> Result<Pending<Payload>> {
-        let permit = process.permit()?;
-        let tid = current!().pid();
-        let (ready, loans) = self.prepare(process, frame, names, Some(permit), tid)?;
+        let who = &process.identity;
         let channel = session.channel();
+        let share = who.held.share()?;
 
-        let Ready {
-            request,
-            payload,
-            spare,
-        } = ready;
-        let pending = channel.calls.submit(
-            &*channel.transport,
-            &process.identity.dead,
-            request,
-            payload,
-            spare,
-        )?;
+        let mut loans = Loans::new();
+        let Ready { payload, spare } = self.prepare(process, frame, names, share, &mut loans)?;
+        let request = payload.request(who, &self.target(who, current!().pid()))?;
+        let pending =
+            channel
+                .calls
+                .submit(&*channel.transport, &who.dead, request, payload, spare)?;
         loans.keep();
         Ok(pending)
+    }
+
+    /// Where the call goes, as one of the thread `tid`.
+    pub(crate) fn target(&self, who: &Identity, tid: i32) -> Target {
+        Target {
+            wire_client_id: who.client_id,
+            tid,
+            handle: self.handle,
+            scalars: self.scalars,
+            class: Class::User,
+        }
     }
 
     /// Bytes of the inline arguments.
@@ -367,53 +372,38 @@ impl Invoke {
             .fold(0, |sum, arg| arg.len.saturating_add(sum))
     }
 
-    /// Puts the call together for `process`, with what `frame` has room for. The thread `tid` of
-    /// the DSP is to make it.
+    /// Puts the call together for `process`, with what `frame` has room for. Adds the numbers that
+    /// it lends the DSP to `loans`.
     pub(crate) fn prepare(
         &self,
         process: &Process,
         mut frame: Frame,
         names: &impl Names,
-        permit: Option<Permit>,
-        tid: i32,
-    ) -> Result<(Ready, Loans)> {
+        share: Share,
+        loans: &mut Loans,
+    ) -> Result<Ready> {
         let who = &process.identity;
 
-        let mut loans = Loans::new();
         frame.args.reserve(self.args.len(), GFP_KERNEL)?;
         for (index, arg) in self.args.iter().enumerate() {
             let arg = if index < self.scalars.buffers() {
                 self.buffer_arg(arg, names, who, &mut frame)?
             } else {
-                self.handle_arg(arg, names, who, &mut loans, &mut frame)?
+                self.handle_arg(arg, names, who, loans, &mut frame)?
             };
             frame.args.push(arg, GFP_KERNEL)?;
         }
 
-        let mut builder = Builder::new(who, frame)?;
-        if let Some(permit) = permit {
-            builder.limit(permit);
-        }
+        let mut builder = Builder::new(who, frame, share)?;
         builder.copy_from_user(self.scalars.in_bufs(), |index| self.args[index].ptr)?;
-
-        let ready = builder.finish(
-            who,
-            Target {
-                wire_client_id: who.client_id,
-                tid,
-                handle: self.handle,
-                scalars: self.scalars,
-                class: Class::User,
-            },
-        )?;
-        Ok((ready, loans))
+        builder.finish(self.scalars)
     }
 
     /// What the call had, for another call: it is over.
     pub(crate) fn into_frame(self, payload: Payload, spare: Option<Spare<Payload>>) -> Frame {
         let mut frame = payload.into_frame();
 
-        frame.user = self.args;
+        frame.user = Some(self.args);
         frame.call = spare;
         frame
     }
@@ -438,47 +428,50 @@ impl Invoke {
 }
 
 /// Numbers that are lent to the DSP with a call; the loans end if it is not sent.
-pub(crate) struct Loans {
-    /// Whose numbers they are, if there are any.
-    held: Option<Arc<Held>>,
-    lent: KVec<i32>,
+pub(crate) struct Loans(Option<Lent>);
+
+struct Lent {
+    /// Whose numbers they are.
+    held: Arc<Held>,
+    numbers: KVec<i32>,
 }
 
 impl Loans {
-    fn new() -> Self {
-        Self {
-            held: None,
-            lent: KVec::new(),
-        }
+    /// None.
+    pub(crate) fn new() -> Self {
+        Self(None)
     }
 
     fn lend(&mut self, held: &Arc<Held>, number: i32, mapped: &Arc<Mapped>) -> Result {
-        self.lent.reserve(1, GFP_KERNEL)?;
+        let lent = self.0.get_or_insert_with(|| Lent {
+            held: held.clone(),
+            numbers: KVec::new(),
+        });
+
+        lent.numbers.reserve(1, GFP_KERNEL)?;
         held.with(|numbers| numbers.lend(number, Holding(mapped.clone())))?;
-        self.held = Some(held.clone());
-        Ok(self.lent.push(number, GFP_KERNEL)?)
+        Ok(lent.numbers.push(number, GFP_KERNEL)?)
     }
 
     /// The call is sent: they last until the DSP gives the buffers back.
     pub(crate) fn keep(mut self) {
-        self.lent.clear();
+        self.0 = None;
     }
 }
 
 impl Drop for Loans {
     fn drop(&mut self) {
-        let Some(held) = &self.held else {
+        let Some(Lent { held, numbers }) = &self.0 else {
             return;
         };
 
-        for number in self.lent.iter() {
+        for number in numbers.iter() {
             held.withdraw(*number);
         }
     }
 }
 
-/// Makes a call, with what `frame` has room for, and waits for its result, which is the DSP's
-/// status.
+/// Makes a call that `read` reads, and waits for its result, which is the DSP's status.
 ///
 /// A call is sent once: a thread that was interrupted and comes back with the same call waits for
 /// the one that it has sent.
@@ -490,11 +483,17 @@ impl Drop for Loans {
 /// - those of `struct drm_qda_invoke`.
 pub(crate) fn invoke(
     session: &Session,
-    invoke: Invoke,
-    frame: Frame,
     names: &impl Names,
+    read: impl FnOnce(&mut Frame) -> Result<Invoke>,
 ) -> Result<i32> {
-    let process = session.process()?;
+    let process = session.process();
+    let mut frame = match &process {
+        Ok(process) => process.frame()?,
+        // What is wrong with the call itself is told first.
+        Err(_) => Frame::new()?,
+    };
+    let invoke = read(&mut frame)?;
+    let process = process?;
     let task = current!();
 
     let pending = match process.unpark(task, &invoke) {

@@ -11,6 +11,7 @@ use crate::{
         QdaFile, //
     },
     gem,
+    held::MAX_OUTSTANDING,
     invoke::{
         invoke,
         Invoke, //
@@ -21,7 +22,6 @@ use crate::{
         MAX_SHELL, //
     },
     layout::MAX_INLINE,
-    process::MAX_OUTSTANDING,
     ring::MAX_DEPTH,
     slots::Want,
     threads::MAX_THREADS, //
@@ -106,10 +106,10 @@ impl QdaFile {
         file: &DrmFile,
     ) -> Result<i32> {
         let session = Self::session(file);
-        let mut frame = session.frame()?;
-        let call = Invoke::read_call(args, &mut frame)?;
 
-        args.status = invoke(session, call, frame, &FileNames { dev, file })?;
+        args.status = invoke(session, &FileNames { dev, file }, |frame| {
+            Invoke::read_call(args, frame)
+        })?;
         Ok(0)
     }
 

@@ -366,10 +366,10 @@ impl Part<'_> {
 ///
 /// As [`KernelCall::send`].
 pub(crate) fn thread_exit(channel: &Channel, who: &Identity, tid: i32) -> Result<Pending<Payload>> {
-    Builder::new(who, Frame::new()?)?.submit(
+    Builder::new(who, Frame::new()?, who.held.unlimited_share())?.submit(
         channel,
         who,
-        Target {
+        &Target {
             wire_client_id: who.client_id,
             tid,
             handle: HANDLE_CURRENT_PROCESS,
@@ -395,7 +395,7 @@ fn send(
         }
     }
 
-    let mut builder = Builder::new(who, frame)?;
+    let mut builder = Builder::new(who, frame, who.held.unlimited_share())?;
     let mut outputs = 0;
     for (index, part) in parts.iter().enumerate() {
         match part {
@@ -410,7 +410,7 @@ fn send(
     builder.submit(
         channel,
         who,
-        Target {
+        &Target {
             wire_client_id: 0,
             tid,
             handle: HANDLE_KERNEL,

@@ -4,7 +4,6 @@
 
 use crate::{
     arena::CallMemory,
-    bank::Lease,
     call::{
         Load,
         Pending,
@@ -16,12 +15,9 @@ use crate::{
         Frame,
         Lists, //
     },
-    held::Held,
+    held::Share,
     layout::Layout,
-    process::{
-        Identity,
-        Permit, //
-    },
+    process::Identity,
     proto::{
         Message,
         Scalars,
@@ -38,8 +34,7 @@ use kernel::{
             Atomic,
             Full, //
         },
-        barrier,
-        Arc, //
+        barrier, //
     },
     uaccess::{
         UserPtr,
@@ -47,18 +42,18 @@ use kernel::{
     },
 };
 
-/// Memory of a call that was sent.
-///
-/// Fields are dropped in this order: the lease goes last.
-pub(crate) struct Payload {
+/// Where a call is in its bank, and its part in what its process holds.
+pub(crate) struct Place {
     memory: CallMemory,
     layout: Layout,
-    frame: Frame,
-    held: Arc<Held>,
+    /// DSP address of the memory, with the bank's prefix.
+    address: u64,
+    share: Share,
     taken_back: Atomic<bool>,
-    _permit: Option<Permit>,
-    _lease: Arc<Lease>,
 }
+
+/// Memory of a call that was sent: a frame that has a place. A call moves often, and this is small.
+pub(crate) struct Payload(Frame);
 
 impl Load for Payload {
     /// Nobody waits for the results any more, but what the DSP gave back is back.
@@ -68,14 +63,45 @@ impl Load for Payload {
 }
 
 impl Payload {
+    fn place(&self) -> Result<&Place> {
+        self.0.place.as_ref().ok_or(EINVAL)
+    }
+
     /// Index and place of the inline arguments.
     pub(crate) fn inline(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
-        self.layout.inline(&self.frame.args)
+        let place = self.0.place.iter();
+
+        place.flat_map(|place| place.layout.inline(&self.0.args))
     }
 
     /// Lets go of what the DSP had. Returns what the next call can use.
-    pub(crate) fn into_frame(self) -> Frame {
-        self.frame
+    pub(crate) fn into_frame(mut self) -> Frame {
+        self.0.place = None;
+        self.0
+    }
+
+    /// What is sent for the call to go to `target`, in the name of `who`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it has no place.
+    pub(crate) fn request(&self, who: &Identity, target: &Target) -> Result<Request> {
+        let place = self.place()?;
+
+        Ok(Request {
+            client_id: who.client_id,
+            class: target.class,
+            pd: who.pd,
+            message: Message {
+                client_id: target.wire_client_id,
+                tid: target.tid,
+                context: 0,
+                handle: target.handle,
+                scalars: target.scalars.0,
+                address: place.address,
+                size: place.layout.size() as u64,
+            },
+        })
     }
 
     /// Copies a range of the call's memory to a user's address.
@@ -86,7 +112,7 @@ impl Payload {
     pub(crate) fn copy_to_user(&self, range: Range<usize>, to: u64) -> Result {
         let writer = UserSlice::new(user_ptr(to)?, range.len()).writer();
 
-        self.memory.copy_to_user(range, writer)
+        self.place()?.memory.copy_to_user(range, writer)
     }
 
     /// Copies inline argument `index` to `bytes`, which are as long.
@@ -100,42 +126,39 @@ impl Payload {
         if range.len() != bytes.len() {
             return Err(EINVAL);
         }
-        self.memory.read(range.start, bytes)
+        self.place()?.memory.read(range.start, bytes)
     }
 
     /// Whether the DSP says, before it answers, that the call has succeeded. It may lie, but only
     /// about its own results.
     pub(crate) fn polled_done(&self) -> Result<bool> {
+        let place = self.place()?;
         let mut word = [0u8; 4];
-        self.memory.read(self.layout.poll_word().start, &mut word)?;
+        place
+            .memory
+            .read(place.layout.poll_word().start, &mut word)?;
 
         Ok(u32::from_le_bytes(word) == POLL_DONE)
-    }
-
-    /// Numbers in the DSP's list of buffers that it gives back.
-    fn released(&self) -> Result<[u64; FDLIST_LEN]> {
-        let mut bytes = [0u8; FDLIST_LEN * 8];
-        self.memory.read(self.layout.fdlist().start, &mut bytes)?;
-
-        let mut numbers = [0u64; FDLIST_LEN];
-        for (number, chunk) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
-            *number = chunk.try_into().map_or(0, u64::from_le_bytes);
-        }
-        Ok(numbers)
     }
 
     /// Takes back the buffers that the DSP says it gives back. The first time counts: a call that
     /// was polled is answered after its results were taken.
     pub(crate) fn take_back(&self) {
-        if self.taken_back.xchg(true, Full) {
+        let Some(place) = &self.0.place else {
+            return;
+        };
+        if place.taken_back.xchg(true, Full) {
             return;
         }
         // What the DSP wrote before its reply must be seen after it.
         barrier::dma_mb(barrier::Read);
 
-        let numbers = self.released().unwrap_or_default();
-        for number in numbers.into_iter().take_while(|&number| number != 0) {
-            self.held.take_back(number);
+        for start in place.layout.fdlist().step_by(8) {
+            let mut number = [0u8; 8];
+            if place.memory.read(start, &mut number).is_err() || number == [0; 8] {
+                break;
+            }
+            place.share.take_back(u64::from_le_bytes(number));
         }
     }
 }
@@ -162,8 +185,6 @@ pub(crate) struct Target {
 
 /// A call that can be sent.
 pub(crate) struct Ready {
-    /// What is sent.
-    pub(crate) request: Request,
     /// What the call owns.
     pub(crate) payload: Payload,
     /// A call that is over.
@@ -175,34 +196,28 @@ pub(crate) struct Builder {
     memory: CallMemory,
     layout: Layout,
     frame: Frame,
-    permit: Option<Permit>,
-    lease: Arc<Lease>,
+    share: Share,
 }
 
 impl Builder {
-    /// Takes memory for a call of `who` with the arguments and buffers of `frame`.
+    /// Takes memory for a call of `who` with the arguments and buffers of `frame`, and the part
+    /// `share` in what the process holds.
     ///
     /// # Errors
     ///
     /// - [`EPIPE`]: the process has ended.
     /// - [`E2BIG`]: too much inline data.
     /// - [`ENOMEM`]: out of memory, or of addresses of the bank.
-    pub(crate) fn new(who: &Identity, frame: Frame) -> Result<Self> {
+    pub(crate) fn new(who: &Identity, frame: Frame, share: Share) -> Result<Self> {
         let layout = Layout::new(&frame.args)?;
-        let (memory, lease) = who.call_memory(layout.size())?;
+        let memory = who.call_memory(layout.size())?;
 
         Ok(Self {
             memory,
             layout,
             frame,
-            permit: None,
-            lease,
+            share,
         })
-    }
-
-    /// Counts the call against a limit for as long as the DSP has it.
-    pub(crate) fn limit(&mut self, permit: Permit) {
-        self.permit = Some(permit);
     }
 
     /// Copies `bytes` into argument `index`; all of them, or none.
@@ -250,71 +265,58 @@ impl Builder {
         self,
         channel: &Channel,
         who: &Identity,
-        target: Target,
+        target: &Target,
     ) -> Result<Pending<Payload>> {
-        let Ready {
-            request,
-            payload,
-            spare,
-        } = self.finish(who, target)?;
+        let Ready { payload, spare } = self.finish(target.scalars)?;
+        let request = payload.request(who, target)?;
 
         channel
             .calls
             .submit(&*channel.transport, &who.dead, request, payload, spare)
     }
 
-    /// Writes the tables; what comes of it can be sent.
+    /// Writes the tables of a call with `scalars`; what comes of it can be sent.
     ///
     /// # Errors
     ///
     /// - [`EOPNOTSUPP`]: the bank's addresses cannot be used.
     /// - [`ENOMEM`].
-    pub(crate) fn finish(mut self, who: &Identity, target: Target) -> Result<Ready> {
-        let prefix = self.lease.prefix();
-        let base = self.memory.dma_address();
+    pub(crate) fn finish(self, scalars: Scalars) -> Result<Ready> {
+        let Self {
+            memory,
+            layout,
+            mut frame,
+            share,
+        } = self;
+        let prefix = memory.lease().prefix();
+        let base = memory.dma_address();
 
         // The program gets back what is in these, whether the DSP writes them or not.
-        let results = self.layout.inline(&self.frame.args);
-        for (_, range) in results.filter(|(index, _)| *index >= target.scalars.in_bufs()) {
-            self.memory.clear(range)?;
+        let results = layout.inline(&frame.args);
+        for (_, range) in results.filter(|(index, _)| *index >= scalars.in_bufs()) {
+            memory.clear(range)?;
         }
 
-        let Lists { args, tables, .. } = &mut *self.frame;
-        tables.resize(self.layout.tables_len(), 0, GFP_KERNEL)?;
-        self.layout
+        let Lists { args, tables, .. } = &mut *frame;
+        tables.resize(layout.tables_len(), 0, GFP_KERNEL)?;
+        layout
             .encode(args, base, prefix, tables)
             .map_err(|_| EOPNOTSUPP)?;
-        self.memory.write(0, tables)?;
-        let spare = self.frame.call.take();
+        memory.write(0, tables)?;
 
         // The DSP must see the call's memory no later than the message.
         barrier::dma_mb(barrier::Write);
 
+        frame.place = Some(Place {
+            memory,
+            layout,
+            address: prefix.apply(base)?,
+            share,
+            taken_back: Atomic::new(false),
+        });
         Ok(Ready {
-            request: Request {
-                client_id: who.client_id,
-                class: target.class,
-                pd: who.pd,
-                message: Message {
-                    client_id: target.wire_client_id,
-                    tid: target.tid,
-                    context: 0,
-                    handle: target.handle,
-                    scalars: target.scalars.0,
-                    address: prefix.apply(base)?,
-                    size: self.layout.size() as u64,
-                },
-            },
-            payload: Payload {
-                memory: self.memory,
-                layout: self.layout,
-                frame: self.frame,
-                held: who.held.clone(),
-                taken_back: Atomic::new(false),
-                _permit: self.permit,
-                _lease: self.lease,
-            },
-            spare,
+            spare: frame.call.take(),
+            payload: Payload(frame),
         })
     }
 }

@@ -50,9 +50,6 @@ use kernel::{
     }, //
 };
 
-/// Most calls of one process that may be outstanding at once.
-pub(crate) const MAX_OUTSTANDING: u32 = 128;
-
 /// How long the DSP may take to end a process, in milliseconds.
 const RELEASE_TIMEOUT_MS: u32 = 10_000;
 
@@ -83,17 +80,17 @@ impl Identity {
         self.with_space(|space| Ok(space.lease().clone()))
     }
 
-    /// Memory of `len` bytes for a call, and the bank that it is mapped in.
+    /// Memory of `len` bytes for a call.
     ///
     /// # Errors
     ///
     /// [`EPIPE`] once the process has ended, else as [`Arena::take`](crate::arena::Arena::take).
-    pub(crate) fn call_memory(&self, len: usize) -> Result<(CallMemory, Arc<Lease>)> {
+    pub(crate) fn call_memory(&self, len: usize) -> Result<CallMemory> {
         self.with_space(|space| {
             let memory = space.call_memory(len)?;
 
             self.grown.store(space.arena.is_grown(), Relaxed);
-            Ok((memory, space.lease().clone()))
+            Ok(memory)
         })
     }
 
@@ -106,15 +103,6 @@ impl Identity {
         let mut space = self.space.lock();
 
         f((*space).as_mut().ok_or(EPIPE)?)
-    }
-}
-
-/// One of the calls that a process may have outstanding.
-pub(crate) struct Permit(Arc<Atomic<u32>>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -140,11 +128,12 @@ pub(crate) struct Process {
     #[pin]
     pub(crate) identity: Identity,
     channel: Arc<Channel>,
-    outstanding: Arc<Atomic<u32>>,
     #[pin]
     frames: Frames,
     #[pin]
     parked: Mutex<KVec<Parked>>,
+    /// Whether there may be some.
+    any_parked: Atomic<bool>,
     begun: Atomic<bool>,
     #[pin]
     queue: Mutex<Option<Arc<Queue>>>,
@@ -210,7 +199,6 @@ impl Process {
         pd: ProtectionDomain,
         lease: Arc<Lease>,
     ) -> Result<Arc<Self>> {
-        let outstanding = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         let held = Held::new(channel.unknown_releases.clone())?;
 
         Arc::pin_init(
@@ -224,9 +212,9 @@ impl Process {
                     space <- new_mutex!(Some(Space::new(lease))),
                 }),
                 channel,
-                outstanding,
                 frames <- Frames::new(),
                 parked <- new_mutex!(KVec::new()),
+                any_parked: Atomic::new(false),
                 begun: Atomic::new(false),
                 queue <- new_mutex!(None),
                 ending: Atomic::new(false),
@@ -268,21 +256,6 @@ impl Process {
     /// The queue of its submissions, if it has one and lives.
     pub(crate) fn queue(&self) -> Option<Arc<Queue>> {
         self.queue.lock().clone()
-    }
-
-    /// Counts one more outstanding call.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOSPC`] if there are too many.
-    pub(crate) fn permit(&self) -> Result<Permit> {
-        let before = self.outstanding.fetch_add(1, Relaxed);
-        let permit = Permit(self.outstanding.clone());
-
-        if before >= MAX_OUTSTANDING {
-            return Err(ENOSPC);
-        }
-        Ok(permit)
     }
 
     /// A frame for a call.
@@ -335,6 +308,7 @@ impl Process {
         let mut list = self.parked.lock();
 
         list.reserve(1, GFP_KERNEL)?;
+        self.any_parked.store(true, Relaxed);
         list.push(
             Parked {
                 thread: thread.into(),
@@ -349,15 +323,21 @@ impl Process {
     /// The call that `thread` was waiting for when it was interrupted, if it is this one. A thread
     /// that comes with another call has given up the one it had parked.
     pub(crate) fn unpark(&self, thread: &Task, invoke: &Invoke) -> Option<Pending<Payload>> {
+        // What this thread has parked it sees.
+        if !self.any_parked.load(Relaxed) {
+            return None;
+        }
         let mut list = self.parked.lock();
 
         // Threads that have ended do not come back, and their calls count.
         list.retain(|parked| !parked.thread.is_exiting());
         let index = list
             .iter()
-            .position(|parked| core::ptr::eq(&*parked.thread, thread))?;
-        let parked = list.remove(index).ok()?;
+            .position(|parked| core::ptr::eq(&*parked.thread, thread));
+        let parked = index.and_then(|index| list.remove(index).ok());
+        self.any_parked.store(!list.is_empty(), Relaxed);
         drop(list);
+        let parked = parked?;
 
         if parked.invoke == *invoke {
             Some(parked.pending)

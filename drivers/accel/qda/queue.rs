@@ -15,7 +15,6 @@ use crate::{
         Outcome,
         Pending,
         Refusal,
-        Request,
         Spare,
         Watch,
         Watcher, //
@@ -76,7 +75,6 @@ const WAIT_MS: i64 = 3_600_000;
 /// A submission that was not sent.
 pub(crate) struct Waiting {
     invoke: Invoke,
-    request: Request,
     payload: Payload,
     spare: Spare<Payload>,
     loans: Loans,
@@ -233,6 +231,15 @@ impl Queue {
         true
     }
 
+    /// A frame for a submission.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn frame(&self) -> Result<Frame> {
+        self.process.frame()
+    }
+
     /// Submits a call that is made with what `frame` has room for; `tell` tells its id before it
     /// can be over.
     ///
@@ -275,12 +282,10 @@ impl Queue {
     }
 
     fn prepare(&self, invoke: Invoke, frame: Frame, names: &impl Names) -> Result<Waiting> {
-        let (ready, loans) = invoke.prepare(&self.process, frame, names, None, 0)?;
-        let Ready {
-            request,
-            payload,
-            spare,
-        } = ready;
+        let share = self.process.identity.held.unlimited_share();
+        let mut loans = Loans::new();
+        let Ready { payload, spare } =
+            invoke.prepare(&self.process, frame, names, share, &mut loans)?;
         let spare = match spare {
             Some(spare) => spare,
             None => Spare::new()?,
@@ -288,7 +293,6 @@ impl Queue {
 
         Ok(Waiting {
             invoke,
-            request,
             payload,
             spare,
             loans,
@@ -350,26 +354,29 @@ impl Queue {
         } = turn;
         let Waiting {
             invoke,
-            mut request,
             payload,
             spare,
             loans,
         } = waiting;
-        request.message.tid = Threads::number(thread);
+        let who = &self.process.identity;
+        let target = invoke.target(who, Threads::number(thread));
         let watch = Watch {
             watcher: self.clone(),
             token: slot.into(),
         };
 
         self.channel().dispatcher.entered();
-        let sent = self.channel().calls.submit_watched(
-            |message| send.message(message),
-            &self.process.identity.dead,
-            &request,
-            payload,
-            spare,
-            watch,
-        );
+        let sent = match payload.request(who, &target) {
+            Ok(request) => self.channel().calls.submit_watched(
+                |message| send.message(message),
+                &who.dead,
+                request,
+                payload,
+                spare,
+                watch,
+            ),
+            Err(error) => Err((Refusal::Transport(error), Some((payload, spare)))),
+        };
         let (refusal, unsent) = match sent {
             Ok(pending) => {
                 loans.keep();
@@ -395,7 +402,6 @@ impl Queue {
             (Some(stop), Some((payload, spare))) => {
                 let waiting = Waiting {
                     invoke,
-                    request,
                     payload,
                     spare,
                     loans,

@@ -9,7 +9,6 @@ use crate::{
         Pending, //
     },
     channel::Channel,
-    frame::Frame,
     gem::Buffer,
     heap::Offer,
     kernel_call::{
@@ -162,16 +161,6 @@ impl Session {
     /// [`ENOTCONN`] if there is none.
     pub(crate) fn queue(&self) -> Result<&Arc<Queue>> {
         self.queue.as_ref().ok_or(ENOTCONN)
-    }
-
-    /// A frame for a call; without a process, which the call needs anyway, an empty one.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    pub(crate) fn frame(&self) -> Result<Frame> {
-        self.process()
-            .map_or_else(|_| Frame::new(), |process| process.frame())
     }
 
     /// Number of the session's process on its channel, and number of its bank.

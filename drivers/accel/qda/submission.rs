@@ -19,7 +19,6 @@ use crate::{
         Record, //
     },
     ring::MAX_DEPTH,
-    session::Session,
     threads::MAX_THREADS, //
 };
 use core::mem::offset_of;
@@ -116,7 +115,6 @@ fn write(address: UserPtr, size: usize, record: &Record) -> Result {
 
 /// Accepts the submission at `address`.
 fn submit(
-    session: &Session,
     queue: &Queue,
     args: &uapi::drm_qda_submit,
     address: UserPtr,
@@ -133,7 +131,7 @@ fn submit(
         flags: 0,
         status: 0,
     };
-    let mut frame = session.frame()?;
+    let mut frame = queue.frame()?;
     let invoke = Invoke::read_call(&call, &mut frame)?;
 
     queue.submit(invoke, submission.user_data, frame, names, |id| {
@@ -169,8 +167,7 @@ impl QdaFile {
         args: &mut uapi::drm_qda_submit,
         file: &DrmFile,
     ) -> Result<i32> {
-        let session = Self::session(file);
-        let queue = session.queue()?;
+        let queue = Self::session(file).queue()?;
         let names = FileNames { dev, file };
         if args.flags != 0 || args.accepted != 0 || args.pad != 0 || args.count == 0 {
             return Err(EINVAL);
@@ -180,7 +177,7 @@ impl QdaFile {
 
         for index in 0..args.count as usize {
             let accepted = entry(args.submissions, index, size)
-                .and_then(|address| submit(session, queue, args, address, size, &names));
+                .and_then(|address| submit(queue, args, address, size, &names));
             if let Err(error) = accepted {
                 // Who submits the rest hears of it then.
                 return if index == 0 { Err(error) } else { Ok(0) };

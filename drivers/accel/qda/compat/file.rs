@@ -168,10 +168,11 @@ impl CompatFile {
     /// `FASTRPC_IOCTL_INVOKE`.
     fn invoke(&self, arg: UserArg) -> Result<i32> {
         let args: uapi::fastrpc_invoke = arg.read()?;
-        let mut frame = self.session.frame()?;
-        let call = Invoke::read(args.handle, args.sc, args.args, &mut frame)?;
+        let status = invoke(&self.session, self, |frame| {
+            Invoke::read(args.handle, args.sc, args.args, frame)
+        })?;
 
-        status_to_value(invoke(&self.session, call, frame, self)?)
+        status_to_value(status)
     }
 
     /// `FASTRPC_IOCTL_ALLOC_DMA_BUFF`.

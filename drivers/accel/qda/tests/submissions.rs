@@ -95,7 +95,7 @@ fn submit(
     bench.calls.submit_watched(
         |message| transport.try_send(message),
         &bench.dead,
-        &bench.request(1, number),
+        bench.request(1, number),
         bench.token(number),
         spare,
         watch,
