@@ -47,7 +47,7 @@ pub(crate) struct Lists {
     /// Uses of the buffers among them.
     pub(crate) buffers: KVec<Arc<Mapped>>,
     /// What goes before the inline arguments.
-    pub(crate) tables: KVec<u8>,
+    pub(crate) tables: KVec<u64>,
     /// The call, when it is over.
     pub(crate) call: Option<Spare<Payload>>,
     /// What the DSP may touch, while there is a call.

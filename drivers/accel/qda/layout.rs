@@ -29,6 +29,7 @@ use kernel::prelude::*;
 const ARG_LEN: usize = 16;
 const LIST_LEN: usize = 8;
 const PAGE_LEN: usize = 16;
+const WORD_LEN: usize = size_of::<u64>();
 const ENTRY_LEN: usize = ARG_LEN + LIST_LEN + PAGE_LEN;
 const TRAILER_LEN: usize = FDLIST_LEN * 8 + 256 + 4;
 
@@ -110,16 +111,6 @@ const fn align_up(value: usize, align: usize) -> usize {
     value.next_multiple_of(align)
 }
 
-/// Page entry that covers `len` bytes at `address`: start of the first page, and size in bytes.
-fn page_entry(address: u64, len: u64) -> Option<(u64, u64)> {
-    let offset = address % DSP_PAGE_SIZE;
-    let size = offset
-        .checked_add(len)?
-        .checked_next_multiple_of(DSP_PAGE_SIZE)?;
-
-    Some((address - offset, size))
-}
-
 /// Sizes and offsets of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -176,9 +167,19 @@ impl Layout {
         self.tables_len() - 4..self.tables_len()
     }
 
-    /// Size of all that lies before the inline arguments.
+    /// Size of all that lies before the inline arguments, in bytes.
     pub(crate) fn tables_len(&self) -> usize {
         self.count * ENTRY_LEN + TRAILER_LEN
+    }
+
+    /// Size of the tables of arguments, in words of 64 bits.
+    pub(crate) fn entry_words(&self) -> usize {
+        self.count * ENTRY_LEN / WORD_LEN
+    }
+
+    /// Offset of what lies between these and the inline arguments: the DSP's part, zero at first.
+    pub(crate) fn trailer(&self) -> Range<usize> {
+        self.count * ENTRY_LEN..self.tables_len()
     }
 
     /// Index and place of each inline argument of `args`, in order of index.
@@ -200,27 +201,34 @@ impl Layout {
 
     /// Writes the tables of a call whose memory is at DMA address `base` into `tables`.
     ///
-    /// `tables` is [`Layout::tables_len`] zero bytes: an argument of length 0 has no entries.
+    /// `tables` is [`Layout::entry_words`] zeros: an argument of length 0 has no entries. All that
+    /// is written are words of 64 bits, or pairs of 32.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `tables` is too small, `base` or the address behind a number is not aligned to
-    /// [`DSP_PAGE_SIZE`], an address has no room for the bank's number, or a buffer's pointer and
-    /// address disagree in their low 12 bits.
+    /// [`EINVAL`] if `tables` is too small, `args` are more or fewer than were laid out, `base` or
+    /// the address behind a number is not aligned to [`DSP_PAGE_SIZE`], an address has no room for
+    /// the bank's number, or a buffer's pointer and address disagree in their low 12 bits.
     pub(crate) fn encode(
         &self,
         args: &[Arg],
         base: u64,
         bank: BankPrefix,
-        tables: &mut [u8],
+        tables: &mut [u64],
     ) -> Result {
-        if base == 0 || base % DSP_PAGE_SIZE != 0 || tables.len() < self.tables_len() {
+        if base == 0 || base % DSP_PAGE_SIZE != 0 || args.len() != self.count {
             return Err(EINVAL);
         }
+        let tables = tables.get_mut(..self.entry_words()).ok_or(EINVAL)?;
+        let (pointers, tables) = tables.split_at_mut(self.count * ARG_LEN / WORD_LEN);
+        let (lists, pages) = tables.split_at_mut(self.count * LIST_LEN / WORD_LEN);
+        let pointers = pointers.chunks_exact_mut(ARG_LEN / WORD_LEN);
+        let pages = pages.chunks_exact_mut(PAGE_LEN / WORD_LEN);
 
         let mut inline = self.inline(args);
-        for (index, arg) in args.iter().enumerate() {
-            let (pv, address, len) = match *arg {
+        let places = pointers.zip(lists).zip(pages);
+        for ((index, arg), ((pointer, list), page)) in args.iter().enumerate().zip(places) {
+            let (pv, len, start, size) = match *arg {
                 Arg::Empty => continue,
                 Arg::Handle {
                     number,
@@ -229,79 +237,58 @@ impl Layout {
                     address,
                     size,
                 } => {
-                    // The page entry has the whole buffer.
                     if address % DSP_PAGE_SIZE != 0 {
                         return Err(EINVAL);
                     }
-                    self.put_handle(index, number, offset, len, tables)?;
-                    if len != 0 {
-                        self.put_list(index, tables)?;
-                        self.put_page(index, bank.apply(address)?, size, tables)?;
+                    // CAST: The bits of a signed number.
+                    let pv = pair(number as u32, offset);
+                    if len == 0 {
+                        put(pointer, [pv, 0]);
+                        continue;
                     }
-                    continue;
+                    // The page entry has the whole buffer.
+                    (pv, len.into(), address, size)
                 }
                 Arg::Inline { len } => {
                     // An inline argument carries its own address, so that no two are the same and
                     // none is 0.
                     let (_, range) = inline.next().ok_or(EINVAL)?;
                     let address = base + range.start as u64;
-                    (address, address, len as u64)
+                    page_arg(address, address, len as u64)?
                 }
-                Arg::Buffer { pv, address, len } => (pv, address, len),
+                Arg::Buffer { pv, address, len } => page_arg(pv, address, len)?,
             };
-            if pv == 0 || pv % DSP_PAGE_SIZE != address % DSP_PAGE_SIZE {
-                return Err(EINVAL);
-            }
 
-            let (page, size) = page_entry(address, len).ok_or(EINVAL)?;
-            self.put_arg(index, pv, len, tables)?;
-            self.put_list(index, tables)?;
-            self.put_page(index, bank.apply(page)?, size, tables)?;
+            put(pointer, [pv, len]);
+            // CAST: There are no more arguments than scalars can tell.
+            *list = pair(1, index as u32).to_le();
+            put(page, [bank.apply(start)?, size]);
         }
         Ok(())
     }
-
-    fn put_arg(&self, index: usize, pv: u64, len: u64, tables: &mut [u8]) -> Result {
-        let at = index * ARG_LEN;
-
-        put(tables, at, &pv.to_le_bytes())?;
-        put(tables, at + 8, &len.to_le_bytes())
-    }
-
-    fn put_handle(
-        &self,
-        index: usize,
-        number: i32,
-        offset: u32,
-        len: u32,
-        tables: &mut [u8],
-    ) -> Result {
-        let at = index * ARG_LEN;
-
-        put(tables, at, &number.to_le_bytes())?;
-        put(tables, at + 4, &offset.to_le_bytes())?;
-        put(tables, at + 8, &len.to_le_bytes())
-    }
-
-    fn put_list(&self, index: usize, tables: &mut [u8]) -> Result {
-        let at = self.count * ARG_LEN + index * LIST_LEN;
-
-        put(tables, at, &1u32.to_le_bytes())?;
-        put(tables, at + 4, &(index as u32).to_le_bytes())
-    }
-
-    fn put_page(&self, index: usize, address: u64, size: u64, tables: &mut [u8]) -> Result {
-        let at = self.count * (ARG_LEN + LIST_LEN) + index * PAGE_LEN;
-
-        put(tables, at, &address.to_le_bytes())?;
-        put(tables, at + 8, &size.to_le_bytes())
-    }
 }
 
-fn put(tables: &mut [u8], at: usize, bytes: &[u8]) -> Result {
-    tables
-        .get_mut(at..at + bytes.len())
-        .ok_or(EINVAL)?
-        .copy_from_slice(bytes);
-    Ok(())
+/// An argument with the page entry that covers it: pointer, length, start and size of the pages.
+fn page_arg(pv: u64, address: u64, len: u64) -> Result<(u64, u64, u64, u64)> {
+    if pv == 0 || pv % DSP_PAGE_SIZE != address % DSP_PAGE_SIZE {
+        return Err(EINVAL);
+    }
+
+    let offset = address % DSP_PAGE_SIZE;
+    let size = offset
+        .checked_add(len)
+        .and_then(|size| size.checked_next_multiple_of(DSP_PAGE_SIZE))
+        .ok_or(EINVAL)?;
+    Ok((pv, len, address - offset, size))
+}
+
+/// Two numbers of 32 bits, one behind the other.
+fn pair(first: u32, second: u32) -> u64 {
+    u64::from(second) << 32 | u64::from(first)
+}
+
+fn put(place: &mut [u64], words: [u64; 2]) {
+    for (place, word) in place.iter_mut().zip(words) {
+        *place = word.to_le();
+    }
 }

@@ -298,11 +298,12 @@ impl Builder {
         }
 
         let Lists { args, tables, .. } = &mut *frame;
-        tables.resize(layout.tables_len(), 0, GFP_KERNEL)?;
+        memory.clear(layout.trailer())?;
+        tables.resize(layout.entry_words(), 0, GFP_KERNEL)?;
         layout
             .encode(args, base, prefix, tables)
             .map_err(|_| EOPNOTSUPP)?;
-        memory.write(0, tables)?;
+        memory.write(0, tables.as_bytes())?;
 
         // The DSP must see the call's memory no later than the message.
         barrier::dma_mb(barrier::Write);

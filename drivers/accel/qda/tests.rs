@@ -251,10 +251,12 @@ mod layout {
     /// The tables of a call in bank 3, whose number starts at bit 32.
     fn encode(args: &[Arg], base: u64) -> Result<KVec<u8>> {
         let layout = Layout::new(args)?;
-        let mut tables = KVec::from_elem(0u8, layout.tables_len(), GFP_KERNEL)?;
+        let mut tables = KVec::from_elem(0u64, layout.entry_words(), GFP_KERNEL)?;
+        let mut bytes = KVec::new();
 
         layout.encode(args, base, BankPrefix::new(3, 32)?, &mut tables)?;
-        Ok(tables)
+        bytes.extend_from_slice(tables.as_bytes(), GFP_KERNEL)?;
+        Ok(bytes)
     }
 
     /// hexagonrpcd opening a file.
@@ -280,8 +282,7 @@ mod layout {
             assert_eq!(u64_at(&tables, 96 + 16 * index), 0x3_8000_0000);
             assert_eq!(u64_at(&tables, 96 + 16 * index + 8), 4096);
         }
-        // The DSP's part starts out zero.
-        assert!(tables[160..].iter().all(|&byte| byte == 0));
+        assert_eq!(layout.trailer(), 160..548);
         Ok(())
     }
 
@@ -383,7 +384,7 @@ mod layout {
     fn room_for_the_tables_is_checked() -> Result {
         let args = [Arg::Inline { len: 1 }];
         let layout = Layout::new(&args)?;
-        let mut tables = KVec::from_elem(0u8, layout.tables_len() - 1, GFP_KERNEL)?;
+        let mut tables = KVec::from_elem(0u64, layout.entry_words() - 1, GFP_KERNEL)?;
 
         assert_eq!(
             layout.encode(&args, 0x1000, BankPrefix::new(3, 32)?, &mut tables),

@@ -73,8 +73,3 @@ pub fn entries(memory: &[u8], n: usize) -> Vec<Entry> {
         })
         .collect()
 }
-
-/// What lies behind the tables: the list of released buffers, checksums, poll word.
-pub fn trailer(memory: &[u8], n: usize) -> &[u8] {
-    &memory[40 * n..40 * n + 128 + 256 + 4]
-}

@@ -58,11 +58,18 @@ fn base() -> impl Strategy<Value = u64> {
 /// The memory of a call as it is when the message is sent, without the bytes of its arguments.
 fn encoded(args: &[Arg], base: u64, (number, position): (u32, u32)) -> (Layout, Vec<u8>) {
     let layout = Layout::new(args).unwrap();
-    let mut memory = vec![0; layout.tables_len()];
+    let mut words = vec![0; layout.entry_words()];
     let prefix = BankPrefix::new(number, position).unwrap();
 
-    layout.encode(args, base, prefix, &mut memory).unwrap();
+    layout.encode(args, base, prefix, &mut words).unwrap();
+    let mut memory = bytes_of(&words);
+    memory.resize(layout.tables_len(), 0);
     (layout, memory)
+}
+
+/// Words as the DSP finds them.
+fn bytes_of(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 fn places(layout: &Layout, args: &[Arg]) -> Vec<(usize, Range<usize>)> {
@@ -250,28 +257,30 @@ proptest! {
     }
 
     #[test]
-    fn what_the_dsp_writes_to_starts_out_0(args in args(), base in base(), bank in bank()) {
-        let (layout, memory) = encoded(&args, base, bank);
-        let trailer = decode::trailer(&memory, args.len());
+    fn what_the_dsp_writes_to_lies_behind_the_tables(args in args()) {
+        let layout = Layout::new(&args).unwrap();
+        let start = 40 * args.len();
 
-        prop_assert!(trailer.iter().all(|&byte| byte == 0));
-        prop_assert_eq!(layout.fdlist(), 40 * args.len()..40 * args.len() + 128);
-        prop_assert_eq!(layout.poll_word(), 40 * args.len() + 384..40 * args.len() + 388);
+        prop_assert_eq!(8 * layout.entry_words(), start);
+        prop_assert_eq!(layout.trailer(), start..start + 388);
+        prop_assert_eq!(layout.fdlist(), start..start + 128);
+        prop_assert_eq!(layout.poll_word(), start + 384..start + 388);
     }
 
     #[test]
     fn nothing_behind_the_tables_is_written(
-        args in args(), base in base(), bank in bank(), fill: u8, extra in 0usize..500,
+        args in args(), base in base(), bank in bank(), fill: u64, extra in 0usize..60,
     ) {
         let (layout, expected) = encoded(&args, base, bank);
         let prefix = BankPrefix::new(bank.0, bank.1).unwrap();
-        let mut memory = vec![0; layout.tables_len()];
-        memory.resize(layout.tables_len() + extra, fill);
+        let mut words = vec![0; layout.entry_words()];
+        words.resize(layout.entry_words() + extra, fill);
 
-        layout.encode(&args, base, prefix, &mut memory).unwrap();
+        layout.encode(&args, base, prefix, &mut words).unwrap();
 
-        prop_assert_eq!(&memory[..expected.len()], &expected[..]);
-        prop_assert!(memory[expected.len()..].iter().all(|&byte| byte == fill));
+        let (tables, behind) = words.split_at(layout.entry_words());
+        prop_assert_eq!(&bytes_of(tables)[..], &expected[..layout.trailer().start]);
+        prop_assert!(behind.iter().all(|&word| word == fill));
     }
 
     #[test]
@@ -286,9 +295,9 @@ proptest! {
 
         let layout = Layout::new(&args).unwrap();
         let prefix = BankPrefix::new(bank.0, bank.1).unwrap();
-        let mut memory = vec![0; layout.tables_len()];
+        let mut words = vec![0; layout.entry_words()];
 
-        prop_assert_eq!(layout.encode(&args, base, prefix, &mut memory), Err(EINVAL));
+        prop_assert_eq!(layout.encode(&args, base, prefix, &mut words), Err(EINVAL));
     }
 
     #[test]
@@ -300,30 +309,31 @@ proptest! {
 
         let layout = Layout::new(&args).unwrap();
         let prefix = BankPrefix::new(bank.0, bank.1).unwrap();
-        let mut memory = vec![0; layout.tables_len()];
+        let mut words = vec![0; layout.entry_words()];
 
-        prop_assert_eq!(layout.encode(&args, base, prefix, &mut memory), Err(EINVAL));
+        prop_assert_eq!(layout.encode(&args, base, prefix, &mut words), Err(EINVAL));
     }
 
     #[test]
     fn memory_at_0_or_within_a_page_is_refused(args in args(), base in base(), low in 1u64..PAGE) {
         let layout = Layout::new(&args).unwrap();
         let prefix = BankPrefix::new(1, 32).unwrap();
-        let mut memory = vec![0; layout.tables_len()];
+        let mut words = vec![0; layout.entry_words()];
 
-        prop_assert_eq!(layout.encode(&args, base + low, prefix, &mut memory), Err(EINVAL));
-        prop_assert_eq!(layout.encode(&args, 0, prefix, &mut memory), Err(EINVAL));
+        prop_assert_eq!(layout.encode(&args, base + low, prefix, &mut words), Err(EINVAL));
+        prop_assert_eq!(layout.encode(&args, 0, prefix, &mut words), Err(EINVAL));
     }
 
     #[test]
     fn room_that_is_too_small_is_refused(
         args in args(), base in base(), part: prop::sample::Index,
     ) {
+        prop_assume!(!args.is_empty());
         let layout = Layout::new(&args).unwrap();
         let prefix = BankPrefix::new(1, 32).unwrap();
-        let mut memory = vec![0; part.index(layout.tables_len())];
+        let mut words = vec![0; part.index(layout.entry_words())];
 
-        prop_assert_eq!(layout.encode(&args, base, prefix, &mut memory), Err(EINVAL));
+        prop_assert_eq!(layout.encode(&args, base, prefix, &mut words), Err(EINVAL));
     }
 
     /// Alignment does not count, so that the limit does not depend on how the bytes are split.
