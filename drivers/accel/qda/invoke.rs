@@ -74,12 +74,23 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
 }
 
-impl UserArg {
-    /// Size of `struct drm_qda_invoke_arg`.
-    const INVOKE_LEN: usize = 24;
+/// The two numbers of 32 bits that lie where `word` was read.
+fn halves(word: u64) -> [u32; 2] {
+    let bytes = word.to_ne_bytes();
 
-    /// Size of `struct drm_qda_call_arg`.
-    const CALL_LEN: usize = 32;
+    [u32_at(&bytes, 0), u32_at(&bytes, 4)]
+}
+
+/// `struct drm_qda_invoke_arg`.
+type RawInvokeArg = [u64; 3];
+
+/// `struct drm_qda_call_arg`.
+type RawCallArg = [u64; 4];
+
+impl UserArg {
+    const INVOKE_LEN: usize = size_of::<RawInvokeArg>();
+
+    const CALL_LEN: usize = size_of::<RawCallArg>();
 
     /// Largest size that a program may say it has.
     const CALL_MAX: usize = 4096;
@@ -90,15 +101,16 @@ impl UserArg {
     ///
     /// [`EOPNOTSUPP`]: it is a buffer that is to be given to another virtual machine. The other
     /// attributes are advice.
-    fn from_invoke(bytes: &[u8; Self::INVOKE_LEN]) -> Result<Self> {
+    fn from_invoke([ptr, len, rest]: RawInvokeArg) -> Result<Self> {
+        let [handle, attrs] = halves(rest);
         let arg = Self {
-            ptr: u64_at(bytes, 0),
+            ptr,
             offset: None,
-            len: u64_at(bytes, 8),
-            handle: u32_at(bytes, 16),
+            len,
+            handle,
         };
 
-        if arg.buffer().is_some() && u32_at(bytes, 20) & uapi::FASTRPC_ATTR_SECUREMAP != 0 {
+        if arg.buffer().is_some() && attrs & uapi::FASTRPC_ATTR_SECUREMAP != 0 {
             return Err(EOPNOTSUPP);
         }
         Ok(arg)
@@ -109,9 +121,8 @@ impl UserArg {
     /// # Errors
     ///
     /// [`EINVAL`]: a field that must be 0 is not.
-    fn from_call(bytes: &[u8; Self::CALL_LEN]) -> Result<Self> {
-        let (ptr, offset) = (u64_at(bytes, 0), u64_at(bytes, 8));
-        let (handle, flags) = (u32_at(bytes, 24), u32_at(bytes, 28));
+    fn from_call([ptr, offset, len, rest]: RawCallArg) -> Result<Self> {
+        let [handle, flags] = halves(rest);
 
         let unused = if handle == 0 { offset } else { ptr };
         if unused != 0 || flags != 0 || handle == u32::MAX {
@@ -120,7 +131,7 @@ impl UserArg {
         Ok(Self {
             ptr,
             offset: Some(offset),
-            len: u64_at(bytes, 16),
+            len,
             handle,
         })
     }
@@ -168,9 +179,7 @@ impl Invoke {
             let mut reader =
                 UserSlice::new(UserPtr::from_addr(start), count * UserArg::INVOKE_LEN).reader();
             for _ in 0..count {
-                let mut bytes = [0u8; UserArg::INVOKE_LEN];
-                reader.read_slice(&mut bytes)?;
-                args.push(UserArg::from_invoke(&bytes)?, GFP_KERNEL)?;
+                args.push(UserArg::from_invoke(reader.read()?)?, GFP_KERNEL)?;
             }
         }
         Ok(Self {
@@ -213,9 +222,7 @@ impl Invoke {
         let start = usize::try_from(call.args).map_err(|_| EFAULT)?;
         let mut reader = UserSlice::new(UserPtr::from_addr(start), count * size).reader();
         for _ in 0..count {
-            let mut bytes = [0u8; UserArg::CALL_LEN];
-            reader.read_slice(&mut bytes)?;
-            args.push(UserArg::from_call(&bytes)?, GFP_KERNEL)?;
+            args.push(UserArg::from_call(reader.read()?)?, GFP_KERNEL)?;
 
             // What a newer program has behind that must be nothing.
             let mut left = size - UserArg::CALL_LEN;
@@ -344,7 +351,9 @@ impl Invoke {
 
         let mut loans = Loans::new();
         let Ready { payload, spare } = self.prepare(process, frame, names, share, &mut loans)?;
-        let request = payload.request(who, &self.target(who, current!().pid()))?;
+        let request = self
+            .target(who, current!().pid())
+            .request(who, payload.extent()?);
         let pending =
             channel
                 .calls

@@ -21,7 +21,6 @@ use crate::{
     proto::{
         Message,
         Scalars,
-        FDLIST_LEN,
         POLL_DONE, //
     },
     table::Class, //
@@ -80,28 +79,15 @@ impl Payload {
         self.0
     }
 
-    /// What is sent for the call to go to `target`, in the name of `who`.
+    /// DSP address of the call's memory, with the bank's prefix, and its size in bytes.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if it has no place.
-    pub(crate) fn request(&self, who: &Identity, target: &Target) -> Result<Request> {
+    /// [`EINVAL`] if there is none.
+    pub(crate) fn extent(&self) -> Result<(u64, u64)> {
         let place = self.place()?;
 
-        Ok(Request {
-            client_id: who.client_id,
-            class: target.class,
-            pd: who.pd,
-            message: Message {
-                client_id: target.wire_client_id,
-                tid: target.tid,
-                context: 0,
-                handle: target.handle,
-                scalars: target.scalars.0,
-                address: place.address,
-                size: place.layout.size() as u64,
-            },
-        })
+        Ok((place.address, place.layout.size() as u64))
     }
 
     /// Copies a range of the call's memory to a user's address.
@@ -183,6 +169,26 @@ pub(crate) struct Target {
     pub(crate) class: Class,
 }
 
+impl Target {
+    /// What is sent in the name of `who` for the call with memory at `address`, of `size` bytes.
+    pub(crate) fn request(&self, who: &Identity, (address, size): (u64, u64)) -> Request {
+        Request {
+            client_id: who.client_id,
+            class: self.class,
+            pd: who.pd,
+            message: Message {
+                client_id: self.wire_client_id,
+                tid: self.tid,
+                context: 0,
+                handle: self.handle,
+                scalars: self.scalars.0,
+                address,
+                size,
+            },
+        }
+    }
+}
+
 /// A call that can be sent.
 pub(crate) struct Ready {
     /// What the call owns.
@@ -192,12 +198,7 @@ pub(crate) struct Ready {
 }
 
 /// Memory of a call that is being put together. The DSP does not know of it yet.
-pub(crate) struct Builder {
-    memory: CallMemory,
-    layout: Layout,
-    frame: Frame,
-    share: Share,
-}
+pub(crate) struct Builder(Payload);
 
 impl Builder {
     /// Takes memory for a call of `who` with the arguments and buffers of `frame`, and the part
@@ -207,17 +208,21 @@ impl Builder {
     ///
     /// - [`EPIPE`]: the process has ended.
     /// - [`E2BIG`]: too much inline data.
+    /// - [`EOPNOTSUPP`]: the bank's addresses cannot be used.
     /// - [`ENOMEM`]: out of memory, or of addresses of the bank.
-    pub(crate) fn new(who: &Identity, frame: Frame, share: Share) -> Result<Self> {
+    pub(crate) fn new(who: &Identity, mut frame: Frame, share: Share) -> Result<Self> {
         let layout = Layout::new(&frame.args)?;
         let memory = who.call_memory(layout.size())?;
+        let prefix = memory.lease().prefix();
 
-        Ok(Self {
+        frame.place = Some(Place {
+            address: prefix.apply(memory.dma_address()).map_err(|_| EOPNOTSUPP)?,
             memory,
             layout,
-            frame,
             share,
-        })
+            taken_back: Atomic::new(false),
+        });
+        Ok(Self(Payload(frame)))
     }
 
     /// Copies `bytes` into argument `index`; all of them, or none.
@@ -229,15 +234,12 @@ impl Builder {
         if bytes.is_empty() {
             return Ok(());
         }
-        let place = self
-            .layout
-            .inline(&self.frame.args)
-            .find(|(i, _)| *i == index);
+        let place = self.0.inline().find(|(i, _)| *i == index);
         let (_, range) = place.ok_or(EINVAL)?;
         if range.len() != bytes.len() {
             return Err(EINVAL);
         }
-        self.memory.write(range.start, bytes)
+        self.0.place()?.memory.write(range.start, bytes)
     }
 
     /// Copies the inline arguments with an index below `count` from where `from` says.
@@ -246,12 +248,14 @@ impl Builder {
     ///
     /// [`EFAULT`] if a user's memory cannot be read.
     pub(crate) fn copy_from_user(&mut self, count: usize, from: impl Fn(usize) -> u64) -> Result {
-        for (index, range) in self.layout.inline(&self.frame.args) {
+        let memory = &self.0.place()?.memory;
+
+        for (index, range) in self.0.inline() {
             if index >= count {
                 break;
             }
             let reader = UserSlice::new(user_ptr(from(index))?, range.len()).reader();
-            self.memory.copy_from_user(range, reader)?;
+            memory.copy_from_user(range, reader)?;
         }
         Ok(())
     }
@@ -268,7 +272,7 @@ impl Builder {
         target: &Target,
     ) -> Result<Pending<Payload>> {
         let Ready { payload, spare } = self.finish(target.scalars)?;
-        let request = payload.request(who, target)?;
+        let request = target.request(who, payload.extent()?);
 
         channel
             .calls
@@ -282,42 +286,33 @@ impl Builder {
     /// - [`EOPNOTSUPP`]: the bank's addresses cannot be used.
     /// - [`ENOMEM`].
     pub(crate) fn finish(self, scalars: Scalars) -> Result<Ready> {
-        let Self {
-            memory,
-            layout,
-            mut frame,
-            share,
-        } = self;
-        let prefix = memory.lease().prefix();
-        let base = memory.dma_address();
+        let Self(mut payload) = self;
+        let Lists {
+            args,
+            tables,
+            place,
+            call,
+            ..
+        } = &mut *payload.0;
+        let Place { memory, layout, .. } = place.as_ref().ok_or(EINVAL)?;
 
         // The program gets back what is in these, whether the DSP writes them or not.
-        let results = layout.inline(&frame.args);
+        let results = layout.inline(args);
         for (_, range) in results.filter(|(index, _)| *index >= scalars.in_bufs()) {
             memory.clear(range)?;
         }
 
-        let Lists { args, tables, .. } = &mut *frame;
         memory.clear(layout.trailer())?;
         tables.resize(layout.entry_words(), 0, GFP_KERNEL)?;
         layout
-            .encode(args, base, prefix, tables)
+            .encode(args, memory.dma_address(), memory.lease().prefix(), tables)
             .map_err(|_| EOPNOTSUPP)?;
         memory.write(0, tables.as_bytes())?;
 
         // The DSP must see the call's memory no later than the message.
         barrier::dma_mb(barrier::Write);
 
-        frame.place = Some(Place {
-            memory,
-            layout,
-            address: prefix.apply(base)?,
-            share,
-            taken_back: Atomic::new(false),
-        });
-        Ok(Ready {
-            spare: frame.call.take(),
-            payload: Payload(frame),
-        })
+        let spare = call.take();
+        Ok(Ready { payload, spare })
     }
 }

@@ -366,11 +366,11 @@ impl Queue {
         };
 
         self.channel().dispatcher.entered();
-        let sent = match payload.request(who, &target) {
-            Ok(request) => self.channel().calls.submit_watched(
+        let sent = match payload.extent() {
+            Ok(extent) => self.channel().calls.submit_watched(
                 |message| send.message(message),
                 &who.dead,
-                request,
+                target.request(who, extent),
                 payload,
                 spare,
                 watch,
