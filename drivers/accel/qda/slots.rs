@@ -127,10 +127,14 @@ impl<K: PartialEq> Slots<K> {
 
     /// The best of the free slots: isolated ones first, then the emptiest address space.
     fn free(&self, isolated_only: bool) -> Option<usize> {
-        (0..self.slots.len())
-            .filter(|&index| self.slots[index].is_free())
-            .filter(|&index| !isolated_only || self.is_isolated(index))
-            .min_by_key(|&index| (!self.is_isolated(index), self.crowd(index)))
+        let free = (0..self.slots.len()).filter(|&index| self.slots[index].is_free());
+
+        // No other is better than the first that is isolated, and there mostly is one.
+        let isolated = free.clone().find(|&index| self.is_isolated(index));
+        if isolated.is_some() || isolated_only {
+            return isolated;
+        }
+        free.min_by_key(|&index| self.crowd(index))
     }
 
     fn position(&self, wanted: impl Fn(&Slot<K>) -> bool) -> Option<usize> {
