@@ -4,7 +4,11 @@
 
 use crate::{
     call::Spare,
-    invoke::UserArg,
+    invoke::{
+        Invoke,
+        Loans,
+        UserArg, //
+    },
     layout::Arg,
     payload::{
         Payload,
@@ -52,6 +56,10 @@ pub(crate) struct Lists {
     pub(crate) call: Option<Spare<Payload>>,
     /// What the DSP may touch, while there is a call.
     pub(crate) place: Option<Place>,
+    /// What the program asked for, if it does not wait for the call.
+    pub(crate) invoke: Option<Invoke>,
+    /// Numbers that are lent to the DSP with the call, until it is sent.
+    pub(crate) loans: Loans,
 }
 
 impl Lists {
@@ -89,6 +97,8 @@ impl Frame {
                 tables: KVec::new(),
                 call: None,
                 place: None,
+                invoke: None,
+                loans: Loans::default(),
             },
             GFP_KERNEL,
         )?;

@@ -37,7 +37,8 @@ use crate::{
     },
     session::Session,
     space::Mapped,
-    table::Class, //
+    table::Class,
+    words::halves, //
 };
 use kernel::{
     current,
@@ -62,23 +63,6 @@ pub(crate) struct UserArg {
     offset: Option<u64>,
     len: u64,
     handle: u32,
-}
-
-/// The number of 64 bits at `at`.
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
-}
-
-/// The number of 32 bits at `at`.
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
-}
-
-/// The two numbers of 32 bits that lie where `word` was read.
-fn halves(word: u64) -> [u32; 2] {
-    let bytes = word.to_ne_bytes();
-
-    [u32_at(&bytes, 0), u32_at(&bytes, 4)]
 }
 
 /// `struct drm_qda_invoke_arg`.
@@ -290,7 +274,6 @@ impl Invoke {
         arg: &UserArg,
         names: &impl Names,
         who: &Identity,
-        loans: &mut Loans,
         frame: &mut Frame,
     ) -> Result<Arg> {
         // CAST: The DSP takes it as a signed number.
@@ -325,7 +308,7 @@ impl Invoke {
             return Err(EINVAL);
         }
 
-        loans.lend(&who.held, number, &mapped)?;
+        frame.loans.lend(&who.held, number, &mapped)?;
         let address = mapped.address();
         frame.buffers.push(mapped, GFP_KERNEL)?;
         Ok(Arg::Handle {
@@ -349,8 +332,8 @@ impl Invoke {
         let channel = session.channel();
         let share = who.held.share()?;
 
-        let mut loans = Loans::new();
-        let Ready { payload, spare } = self.prepare(process, frame, names, share, &mut loans)?;
+        let Ready { mut payload, spare } = self.prepare(process, frame, names, share)?;
+        let loans = payload.take_loans();
         let request = self
             .target(who, current!().pid())
             .request(who, payload.extent()?);
@@ -381,15 +364,13 @@ impl Invoke {
             .fold(0, |sum, arg| arg.len.saturating_add(sum))
     }
 
-    /// Puts the call together for `process`, with what `frame` has room for. Adds the numbers that
-    /// it lends the DSP to `loans`.
+    /// Puts the call together for `process`, with what `frame` has room for.
     pub(crate) fn prepare(
         &self,
         process: &Process,
         mut frame: Frame,
         names: &impl Names,
         share: Share,
-        loans: &mut Loans,
     ) -> Result<Ready> {
         let who = &process.identity;
 
@@ -398,7 +379,7 @@ impl Invoke {
             let arg = if index < self.scalars.buffers() {
                 self.buffer_arg(arg, names, who, &mut frame)?
             } else {
-                self.handle_arg(arg, names, who, loans, &mut frame)?
+                self.handle_arg(arg, names, who, &mut frame)?
             };
             frame.args.push(arg, GFP_KERNEL)?;
         }
@@ -437,6 +418,7 @@ impl Invoke {
 }
 
 /// Numbers that are lent to the DSP with a call; the loans end if it is not sent.
+#[derive(Default)]
 pub(crate) struct Loans(Option<Lent>);
 
 struct Lent {
@@ -446,11 +428,6 @@ struct Lent {
 }
 
 impl Loans {
-    /// None.
-    pub(crate) fn new() -> Self {
-        Self(None)
-    }
-
     fn lend(&mut self, held: &Arc<Held>, number: i32, mapped: &Arc<Mapped>) -> Result {
         let lent = self.0.get_or_insert_with(|| Lent {
             held: held.clone(),

@@ -16,6 +16,10 @@ use crate::{
         Lists, //
     },
     held::Share,
+    invoke::{
+        Invoke,
+        Loans, //
+    },
     layout::Layout,
     process::Identity,
     proto::{
@@ -71,6 +75,35 @@ impl Payload {
         let place = self.0.place.iter();
 
         place.flat_map(|place| place.layout.inline(&self.0.args))
+    }
+
+    /// Keeps what the program asked for.
+    pub(crate) fn set_invoke(&mut self, invoke: Invoke) {
+        self.0.invoke = Some(invoke);
+    }
+
+    /// What the program asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is not kept here.
+    pub(crate) fn invoke(&self) -> Result<&Invoke> {
+        self.0.invoke.as_ref().ok_or(EINVAL)
+    }
+
+    /// Takes what the program asked for.
+    pub(crate) fn take_invoke(&mut self) -> Option<Invoke> {
+        self.0.invoke.take()
+    }
+
+    /// Takes the loans of a call that is about to be sent.
+    pub(crate) fn take_loans(&mut self) -> Loans {
+        core::mem::take(&mut self.0.loans)
+    }
+
+    /// Gives back the loans of a call that was not sent.
+    pub(crate) fn set_loans(&mut self, loans: Loans) {
+        self.0.loans = loans;
     }
 
     /// Lets go of what the DSP had. Returns what the next call can use.

@@ -17,7 +17,7 @@
 //! - [`bank`]: context banks and their leases.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`ring`], [`threads`], [`turns`], [`state`], [`slots`],
-//!   [`numbers`], [`domain`], [`exits`], [`pages`]: pure code.
+//!   [`numbers`], [`domain`], [`exits`], [`pages`], [`words`]: pure code.
 
 mod arena;
 mod attributes;
@@ -62,6 +62,7 @@ mod table;
 mod threads;
 mod transport;
 mod turns;
+mod words;
 
 #[cfg(CONFIG_DRM_ACCEL_QDA_KUNIT_TEST)]
 mod tests;

@@ -21,10 +21,7 @@ use crate::{
     },
     channel::Channel,
     frame::Frame,
-    invoke::{
-        Invoke,
-        Loans, //
-    },
+    invoke::Invoke,
     kernel_call::thread_exit,
     layout::MAX_INLINE,
     names::Names,
@@ -74,10 +71,8 @@ const WAIT_MS: i64 = 3_600_000;
 
 /// A submission that was not sent.
 pub(crate) struct Waiting {
-    invoke: Invoke,
     payload: Payload,
     spare: Spare<Payload>,
-    loans: Loans,
 }
 
 /// What is kept of a submission.
@@ -85,9 +80,9 @@ enum Item {
     /// All of it.
     Waiting(Waiting),
     /// What its results need.
-    Sent(Invoke, Pending<Payload>),
+    Sent(Pending<Payload>),
     /// The results, which could not be copied yet.
-    Answered(Invoke, i32, Payload),
+    Answered(i32, Payload),
     /// Why there are none.
     Failed(Error),
 }
@@ -283,20 +278,14 @@ impl Queue {
 
     fn prepare(&self, invoke: Invoke, frame: Frame, names: &impl Names) -> Result<Waiting> {
         let share = self.process.identity.held.unlimited_share();
-        let mut loans = Loans::new();
-        let Ready { payload, spare } =
-            invoke.prepare(&self.process, frame, names, share, &mut loans)?;
+        let Ready { mut payload, spare } = invoke.prepare(&self.process, frame, names, share)?;
+        payload.set_invoke(invoke);
         let spare = match spare {
             Some(spare) => spare,
             None => Spare::new()?,
         };
 
-        Ok(Waiting {
-            invoke,
-            payload,
-            spare,
-            loans,
-        })
+        Ok(Waiting { payload, spare })
     }
 
     fn accept(&self, slot: u16, waiting: Waiting) -> Result {
@@ -352,25 +341,25 @@ impl Queue {
             thread,
             waiting,
         } = turn;
-        let Waiting {
-            invoke,
-            payload,
-            spare,
-            loans,
-        } = waiting;
+        let Waiting { mut payload, spare } = waiting;
         let who = &self.process.identity;
-        let target = invoke.target(who, Threads::number(thread));
+        let request = payload.invoke().and_then(|invoke| {
+            let target = invoke.target(who, Threads::number(thread));
+
+            Ok(target.request(who, payload.extent()?))
+        });
+        let loans = payload.take_loans();
         let watch = Watch {
             watcher: self.clone(),
             token: slot.into(),
         };
 
         self.channel().dispatcher.entered();
-        let sent = match payload.extent() {
-            Ok(extent) => self.channel().calls.submit_watched(
+        let sent = match request {
+            Ok(request) => self.channel().calls.submit_watched(
                 |message| send.message(message),
                 &who.dead,
-                target.request(who, extent),
+                request,
                 payload,
                 spare,
                 watch,
@@ -380,7 +369,7 @@ impl Queue {
         let (refusal, unsent) = match sent {
             Ok(pending) => {
                 loans.keep();
-                let item = Item::Sent(invoke, pending);
+                let item = Item::Sent(pending);
                 let over = self.state.lock().ring.sent(slot, item);
                 if over {
                     self.changed.notify_all();
@@ -399,14 +388,9 @@ impl Queue {
             Refusal::Table(error) | Refusal::Transport(error) => (None, error),
         };
         match (stop, unsent) {
-            (Some(stop), Some((payload, spare))) => {
-                let waiting = Waiting {
-                    invoke,
-                    payload,
-                    spare,
-                    loans,
-                };
-                let item = Item::Waiting(waiting);
+            (Some(stop), Some((mut payload, spare))) => {
+                payload.set_loans(loans);
+                let item = Item::Waiting(Waiting { payload, spare });
 
                 self.state.lock().ring.put_back(slot, item);
                 self.channel().dispatcher.came();
@@ -466,23 +450,57 @@ impl Queue {
         Ok(true)
     }
 
-    /// Takes the next completion: copies its results, and hands it to `deliver`.
-    ///
-    /// Returns whether there was one.
+    /// Takes up to `max` completions: copies their results, and hands them, numbered, to `deliver`.
+    /// Returns how many.
     ///
     /// # Errors
     ///
+    /// If none was taken:
+    ///
     /// - [`EPIPE`]: there is none, and the DSP process has ended.
     /// - those of `deliver`; the completion is not taken then.
-    pub(crate) fn reap(&self, deliver: impl FnOnce(Record) -> Result) -> Result<bool> {
-        let mut state = self.state.lock();
-        let Some(completion) = state.ring.take_done() else {
-            return match state.ended {
-                true => Err(EPIPE),
-                false => Ok(false),
+    pub(crate) fn reap(
+        &self,
+        max: usize,
+        mut deliver: impl FnMut(usize, Record) -> Result,
+    ) -> Result<usize> {
+        let mut taken = 0;
+        let mut over = None;
+
+        let result = loop {
+            let mut state = self.state.lock();
+            if let Some(slot) = over.take() {
+                state.ring.free(slot);
+            }
+            if taken == max {
+                break Ok(());
+            }
+            let Some(completion) = state.ring.take_done() else {
+                break if state.ended { Err(EPIPE) } else { Ok(()) };
             };
+            drop(state);
+
+            let slot = completion.slot;
+            if let Err(error) = self.deliver(completion, |record| deliver(taken, record)) {
+                break Err(error);
+            }
+            over = Some(slot);
+            taken += 1;
         };
-        drop(state);
+        self.channel().trim_soon();
+        match result {
+            Err(error) if taken == 0 => Err(error),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Copies the results of a completion that was taken, and hands it to `deliver`. If that does
+    /// not take it, it is the next again.
+    fn deliver(
+        &self,
+        completion: Completion<Item>,
+        deliver: impl FnOnce(Record) -> Result,
+    ) -> Result {
         let Completion {
             slot,
             id,
@@ -491,18 +509,20 @@ impl Queue {
         } = completion;
 
         let (mut item, spare) = match kept {
-            Item::Sent(invoke, pending) => match pending.reclaim() {
+            Item::Sent(pending) => match pending.reclaim() {
                 (Outcome::Status(status), Some(payload), spare) => {
-                    (Item::Answered(invoke, status, payload), spare)
+                    (Item::Answered(status, payload), spare)
                 }
                 _ => (Item::Failed(EPIPE), None),
             },
             item => (item, None),
         };
         let result = match &item {
-            Item::Answered(invoke, status, payload) => invoke.finish(payload, *status),
+            Item::Answered(status, payload) => payload
+                .invoke()
+                .and_then(|invoke| invoke.finish(payload, *status)),
             Item::Failed(error) => Err(*error),
-            Item::Waiting(_) | Item::Sent(..) => Err(EPIPE),
+            Item::Waiting(_) | Item::Sent(_) => Err(EPIPE),
         };
 
         let delivered = deliver(Record {
@@ -524,12 +544,12 @@ impl Queue {
             return Err(error);
         }
 
-        if let Item::Answered(invoke, _, payload) = item {
-            self.process.keep(invoke.into_frame(payload, spare));
+        if let Item::Answered(_, mut payload) = item {
+            if let Some(invoke) = payload.take_invoke() {
+                self.process.keep(invoke.into_frame(payload, spare));
+            }
         }
-        self.state.lock().ring.free(slot);
-        self.channel().trim_soon();
-        Ok(true)
+        Ok(())
     }
 
     /// What there is to wait for.

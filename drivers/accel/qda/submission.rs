@@ -9,17 +9,17 @@ use crate::{
         FileNames,
         QdaFile, //
     },
-    invoke::{
-        u32_at,
-        u64_at,
-        Invoke, //
-    },
+    invoke::Invoke,
     queue::{
         Queue,
         Record, //
     },
     ring::MAX_DEPTH,
-    threads::MAX_THREADS, //
+    threads::MAX_THREADS,
+    words::{
+        halves,
+        whole, //
+    }, //
 };
 use core::mem::offset_of;
 use kernel::{
@@ -65,17 +65,10 @@ fn entry_size(size: u32, known: usize) -> Result<usize> {
 /// Reads a submission. What a newer program has behind it must be nothing.
 fn read(address: UserPtr, size: usize) -> Result<uapi::drm_qda_submission> {
     let mut reader = UserSlice::new(address, size).reader();
-    let mut bytes = [0u8; SUBMISSION_LEN];
-    reader.read_slice(&mut bytes)?;
-    let submission = uapi::drm_qda_submission {
-        user_data: u64_at(&bytes, offset_of!(uapi::drm_qda_submission, user_data)),
-        args: u64_at(&bytes, offset_of!(uapi::drm_qda_submission, args)),
-        id: u64_at(&bytes, offset_of!(uapi::drm_qda_submission, id)),
-        handle: u32_at(&bytes, offset_of!(uapi::drm_qda_submission, handle)),
-        scalars: u32_at(&bytes, offset_of!(uapi::drm_qda_submission, scalars)),
-        arg_count: u32_at(&bytes, offset_of!(uapi::drm_qda_submission, arg_count)),
-        flags: u32_at(&bytes, offset_of!(uapi::drm_qda_submission, flags)),
-    };
+    // In the order of the fields.
+    let [user_data, args, id, target, rest]: [u64; SUBMISSION_LEN / 8] = reader.read()?;
+    let [handle, scalars] = halves(target);
+    let [arg_count, flags] = halves(rest);
 
     while !reader.is_empty() {
         let mut more = [0u8; SUBMISSION_LEN];
@@ -86,10 +79,18 @@ fn read(address: UserPtr, size: usize) -> Result<uapi::drm_qda_submission> {
             return Err(E2BIG);
         }
     }
-    if submission.id != 0 || submission.flags != 0 {
+    if id != 0 || flags != 0 {
         return Err(EINVAL);
     }
-    Ok(submission)
+    Ok(uapi::drm_qda_submission {
+        user_data,
+        args,
+        id,
+        handle,
+        scalars,
+        arg_count,
+        flags,
+    })
 }
 
 /// Writes a completion, and nothing behind it.
@@ -100,11 +101,10 @@ fn write(address: UserPtr, size: usize, record: &Record) -> Result {
     };
     let mut writer = UserSlice::new(address, size).writer();
 
-    // In the order of the fields.
-    writer.write(&record.id)?;
-    writer.write(&record.user_data)?;
-    writer.write(&error)?;
-    writer.write(&status)?;
+    // In the order of the fields. CAST: the bits of signed numbers.
+    let result = whole([error as u32, status as u32]);
+    let words: [u64; COMPLETION_LEN / 8] = [record.id, record.user_data, result];
+    writer.write(&words)?;
     while !writer.is_empty() {
         let len = writer.len().min(COMPLETION_LEN);
 
@@ -219,20 +219,14 @@ impl QdaFile {
         queue.check_client()?;
 
         let in_time = queue.wait(args.min_count as usize, deadline)?;
-        for index in 0..args.max_count as usize {
-            let taken = queue.reap(|record| {
-                let address = entry(args.completions, index, size)?;
-
-                write(address, size, &record)
-            });
-            match taken {
-                Ok(true) => args.reaped += 1,
-                Ok(false) if index == 0 && !in_time => return Err(ETIME),
-                Ok(false) => break,
-                Err(error) if index == 0 => return Err(error),
-                Err(_) => break,
-            }
+        let reaped = queue.reap(args.max_count as usize, |index, record| {
+            write(entry(args.completions, index, size)?, size, &record)
+        })?;
+        if reaped == 0 && !in_time {
+            return Err(ETIME);
         }
+        // CAST: not above the number that the program gave.
+        args.reaped = reaped as u32;
         Ok(0)
     }
 }
