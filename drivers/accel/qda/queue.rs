@@ -9,10 +9,13 @@
 //!
 //! An answer only moves a submission to another list, and wakes whoever waits for it.
 
+mod completions;
+
+pub(crate) use self::completions::Record;
+
 use crate::{
     bank::Client,
     call::{
-        Outcome,
         Pending,
         Refusal,
         Spare,
@@ -31,43 +34,25 @@ use crate::{
     },
     process::Process,
     proto::Message,
-    ring::{
-        Completion,
-        Ring, //
-    },
+    ring::Ring,
     threads::Threads,
     transport::Transport, //
 };
 use kernel::{
-    fs,
     new_spinlock_irq,
     prelude::*,
     static_lock_class,
     sync::{
-        poll::{
-            PollCondVarBox,
-            PollEvents,
-            PollTable, //
-        },
+        poll::PollCondVarBox,
         Arc,
-        CondVarTimeoutResult,
         SpinLockIrq, //
     },
-    time::{
-        msecs_to_jiffies,
-        Delta,
-        Instant,
-        Monotonic,
-        NSEC_PER_MSEC, //
-    },
+    time::msecs_to_jiffies,
     workqueue::OwnedQueue, //
 };
 
 /// How long the DSP may take to end its threads, in milliseconds.
 const EXIT_TIMEOUT_MS: u32 = 10_000;
-
-/// Longest wait at once, in milliseconds: it is waited again.
-const WAIT_MS: i64 = 3_600_000;
 
 /// A submission that was not sent.
 pub(crate) struct Waiting {
@@ -129,16 +114,6 @@ struct State {
     /// The DSP process is about to end, or has ended.
     stopped: bool,
     ended: bool,
-}
-
-/// A completion as a program gets it.
-pub(crate) struct Record {
-    /// Id of the submission.
-    pub(crate) id: u64,
-    /// What the program calls it.
-    pub(crate) user_data: u64,
-    /// The DSP's status, or why there is none.
-    pub(crate) result: Result<i32>,
 }
 
 /// The submissions of one session, and their completions.
@@ -422,149 +397,6 @@ impl Queue {
         drop(item);
         self.finish(slot, ECANCELED);
         Ok(())
-    }
-
-    /// Waits until `wanted` completions can be taken, or nothing more will come, or until
-    /// `deadline`. Returns whether it was not for the deadline.
-    ///
-    /// # Errors
-    ///
-    /// [`ERESTARTSYS`]: a signal came.
-    pub(crate) fn wait(&self, wanted: usize, deadline: Instant<Monotonic>) -> Result<bool> {
-        let mut state = self.state.lock();
-
-        while state.ring.done() < wanted && !state.ended {
-            let left = deadline - Instant::now();
-            if left <= Delta::ZERO {
-                return Ok(false);
-            }
-            // CAST: not above `WAIT_MS`.
-            let ms = (left.as_nanos() / NSEC_PER_MSEC + 1).min(WAIT_MS) as u32;
-            let woken = self
-                .changed
-                .wait_interruptible_timeout(&mut state, msecs_to_jiffies(ms));
-            if matches!(woken, CondVarTimeoutResult::Signal { .. }) {
-                return Err(ERESTARTSYS);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Takes up to `max` completions: copies their results, and hands them, numbered, to `deliver`.
-    /// Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// If none was taken:
-    ///
-    /// - [`EPIPE`]: there is none, and the DSP process has ended.
-    /// - those of `deliver`; the completion is not taken then.
-    pub(crate) fn reap(
-        &self,
-        max: usize,
-        mut deliver: impl FnMut(usize, Record) -> Result,
-    ) -> Result<usize> {
-        let mut taken = 0;
-        let mut over = None;
-
-        let result = loop {
-            let mut state = self.state.lock();
-            if let Some(slot) = over.take() {
-                state.ring.free(slot);
-            }
-            if taken == max {
-                break Ok(());
-            }
-            let Some(completion) = state.ring.take_done() else {
-                break if state.ended { Err(EPIPE) } else { Ok(()) };
-            };
-            drop(state);
-
-            let slot = completion.slot;
-            if let Err(error) = self.deliver(completion, |record| deliver(taken, record)) {
-                break Err(error);
-            }
-            over = Some(slot);
-            taken += 1;
-        };
-        self.channel().trim_soon();
-        match result {
-            Err(error) if taken == 0 => Err(error),
-            _ => Ok(taken),
-        }
-    }
-
-    /// Copies the results of a completion that was taken, and hands it to `deliver`. If that does
-    /// not take it, it is the next again.
-    fn deliver(
-        &self,
-        completion: Completion<Item>,
-        deliver: impl FnOnce(Record) -> Result,
-    ) -> Result {
-        let Completion {
-            slot,
-            id,
-            user_data,
-            kept,
-        } = completion;
-
-        let (mut item, spare) = match kept {
-            Item::Sent(pending) => match pending.reclaim() {
-                (Outcome::Status(status), Some(payload), spare) => {
-                    (Item::Answered(status, payload), spare)
-                }
-                _ => (Item::Failed(EPIPE), None),
-            },
-            item => (item, None),
-        };
-        let result = match &item {
-            Item::Answered(status, payload) => payload
-                .invoke()
-                .and_then(|invoke| invoke.finish(payload, *status)),
-            Item::Failed(error) => Err(*error),
-            Item::Waiting(_) | Item::Sent(_) => Err(EPIPE),
-        };
-
-        let delivered = deliver(Record {
-            id,
-            user_data,
-            result,
-        });
-        if let Err(error) = delivered {
-            let mut state = self.state.lock();
-            // Nothing that the process had may stay behind it.
-            if state.ended {
-                let old = core::mem::replace(&mut item, Item::Failed(EPIPE));
-                state.ring.give_back(slot, item);
-                drop(state);
-                drop(old);
-            } else {
-                state.ring.give_back(slot, item);
-            }
-            return Err(error);
-        }
-
-        if let Item::Answered(_, mut payload) = item {
-            if let Some(invoke) = payload.take_invoke() {
-                self.process.keep(invoke.into_frame(payload, spare));
-            }
-        }
-        Ok(())
-    }
-
-    /// What there is to wait for.
-    pub(crate) fn poll(&self, file: &fs::File, table: PollTable<'_>) -> PollEvents {
-        table.register_wait(file, &self.changed);
-        let state = self.state.lock();
-
-        let ready = match state.ring.done() {
-            0 => PollEvents::NONE,
-            _ => PollEvents::READABLE,
-        };
-        match state.ended {
-            true => ready | PollEvents::HANGUP,
-            false => ready,
-        }
     }
 
     /// Submissions whose completions nobody has taken.

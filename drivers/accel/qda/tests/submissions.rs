@@ -15,7 +15,6 @@ use crate::{
         Pending,
         Refusal,
         Spare,
-        Unsent,
         Watch,
         Watcher, //
     },
@@ -79,13 +78,16 @@ impl Watcher for Ear {
     }
 }
 
+/// Who refused a call, and what it was.
+type Unsent = (Refusal, Option<(Token, Spare<Token>)>);
+
 /// Sends call `number` of client 1, of whose end `ear` is to hear.
 fn submit(
     bench: &Bench,
     transport: &dyn Transport,
     ear: &Arc<Ear>,
     number: i32,
-) -> core::result::Result<Pending<Token>, Unsent<Token>> {
+) -> core::result::Result<Pending<Token>, Unsent> {
     let spare = Spare::new().map_err(|error| (Refusal::Table(error), None))?;
     let watch = Watch {
         watcher: ear.clone(),

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waiting for a call that was sent, and leaving it.
+
+use super::{
+    calls::{
+        recover,
+        Calls, //
+    },
+    Call,
+    Load,
+    Outcome,
+    Spare,
+    DESERTED,
+    GONE,
+    PENDING, //
+};
+use crate::proto::Context;
+use kernel::{
+    current,
+    prelude::*,
+    processor::cpu_relax,
+    sync::{
+        atomic::Acquire,
+        Arc, //
+    },
+    time::{
+        Delta,
+        Instant,
+        Jiffies,
+        Monotonic, //
+    }, //
+};
+
+/// How long [`Pending::poll`] keeps a CPU busy.
+const POLL_LIMIT: Delta = Delta::from_millis(10);
+
+/// A call's place in the table. Dropping it abandons the call.
+pub(super) struct Ticket<P: Load> {
+    calls: Arc<Calls<P>>,
+    /// Where the call is; none if it was taken out.
+    context: Option<Context>,
+}
+
+impl<P: Load> Ticket<P> {
+    /// That of the call that was put in at `context`.
+    pub(super) fn new(calls: Arc<Calls<P>>, context: Context) -> Self {
+        Self {
+            calls,
+            context: Some(context),
+        }
+    }
+
+    /// Takes the call out of the table, whether it has ended or not.
+    fn withdraw(mut self) {
+        let Some(context) = self.context.take() else {
+            return;
+        };
+        let entry = self.calls.state.lock().table.take(context);
+        if entry.is_some() {
+            self.calls.slot_is_free();
+        }
+        drop(entry);
+    }
+}
+
+impl<P: Load> Drop for Ticket<P> {
+    fn drop(&mut self) {
+        let Some(context) = self.context else {
+            return;
+        };
+        let entry = self.calls.state.lock().table.abandon(context);
+
+        // It was answered meanwhile.
+        if let Some(entry) = entry {
+            self.calls.slot_is_free();
+            entry.call.answered_unheard();
+        }
+    }
+}
+
+/// The right to wait for a call that was sent. Dropping it abandons the call.
+pub(crate) struct Pending<P: Load> {
+    ticket: Ticket<P>,
+    call: Arc<Call<P>>,
+}
+
+impl<P: Load> Pending<P> {
+    /// The right to wait for the `call` of `ticket`.
+    pub(super) fn new(ticket: Ticket<P>, call: Arc<Call<P>>) -> Self {
+        Self { ticket, call }
+    }
+
+    /// Waits until the call has ended or a signal comes.
+    ///
+    /// # Errors
+    ///
+    /// [`ERESTARTSYS`] for a signal; the call goes on, and can be waited for again.
+    pub(crate) fn wait_interruptible(&self) -> Result {
+        self.call.done.wait_for_completion_interruptible()
+    }
+
+    /// Waits until the call has ended, a fatal signal comes, or `timeout` has passed.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINTR`]: a fatal signal.
+    /// - [`ETIMEDOUT`]: the DSP took too long.
+    pub(crate) fn wait_killable(&self, timeout: Jiffies) -> Result {
+        match self.call.done.wait_for_completion_killable_timeout(timeout) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ETIMEDOUT),
+            Err(_) => Err(EINTR),
+        }
+    }
+
+    /// Waits until the call has ended, or `timeout` has passed; returns whether it has ended.
+    pub(crate) fn wait_uninterruptible(&self, timeout: Jiffies) -> bool {
+        self.call.done.wait_for_completion_timeout(timeout)
+    }
+
+    /// Whether the call has ended.
+    fn has_ended(&self) -> bool {
+        self.call.outcome.load(Acquire) != PENDING
+    }
+
+    /// Waits without sleeping until `done` holds for the payload, but no longer than until the call
+    /// has ended, a signal comes, or [`POLL_LIMIT`] has passed. Returns whether `done` holds.
+    ///
+    /// The call goes on either way: only its answer ends it.
+    pub(crate) fn poll(&self, done: impl Fn(&P) -> bool) -> bool {
+        let task = current!();
+        let start = Instant::<Monotonic>::now();
+
+        while !self.has_ended() {
+            if self.call.payload.lock().as_ref().is_some_and(&done) {
+                return true;
+            }
+            if task.signal_pending() || start.elapsed() >= POLL_LIMIT {
+                break;
+            }
+            cpu_relax();
+        }
+        false
+    }
+
+    /// Borrows the payload of a call that may not have ended, and abandons the call: its slot, and
+    /// the payload when it is given back, stay until the answer. [`None`] as for
+    /// [`Pending::collect`].
+    pub(crate) fn borrow(self) -> Option<Borrowed<P>> {
+        let payload = self.call.payload.lock().take()?;
+
+        Some(Borrowed {
+            payload: Some(payload),
+            pending: self,
+        })
+    }
+
+    /// Takes a call that has ended out of the table, with its payload.
+    ///
+    /// The payload is `None` if the channel was closed or the DSP process has ended; also if the
+    /// call has not ended, which leaves it abandoned.
+    pub(crate) fn collect(self) -> (Outcome, Option<P>) {
+        let (outcome, payload, _) = self.reclaim();
+
+        (outcome, payload)
+    }
+
+    /// As [`Pending::collect`], and keeps the call for another, unless somebody refers to it still.
+    pub(crate) fn reclaim(self) -> (Outcome, Option<P>, Option<Spare<P>>) {
+        let outcome = match self.call.outcome.load(Acquire) {
+            PENDING | DESERTED => return (Outcome::Gone, None, None),
+            GONE => Outcome::Gone,
+            // CAST: anything else is a status, which was an `i32`.
+            status => Outcome::Status(status as i32),
+        };
+        let Self { ticket, call } = self;
+
+        ticket.withdraw();
+        let payload = call.payload.lock().take();
+        (outcome, payload, Arc::into_unique_or_drop(call).map(Spare))
+    }
+
+    /// Takes a call out of the table that the DSP has not seen.
+    pub(super) fn withdraw(self) {
+        self.ticket.withdraw();
+    }
+
+    /// As [`Pending::withdraw`], and takes the call apart.
+    pub(super) fn unsend(self) -> Option<(P, Spare<P>)> {
+        self.ticket.withdraw();
+
+        recover(self.call)
+    }
+}
+
+/// The payload of a call that goes on, given back when this is dropped. Then the call is abandoned.
+pub(crate) struct Borrowed<P: Load> {
+    payload: Option<P>,
+    pending: Pending<P>,
+}
+
+impl<P: Load> Borrowed<P> {
+    /// The payload.
+    pub(crate) fn payload(&self) -> Option<&P> {
+        self.payload.as_ref()
+    }
+}
+
+impl<P: Load> Drop for Borrowed<P> {
+    fn drop(&mut self) {
+        // If the call was answered or evicted meanwhile, nobody but us knows of it any more, and
+        // the payload goes with it.
+        *self.pending.call.payload.lock() = self.payload.take();
+    }
+}
