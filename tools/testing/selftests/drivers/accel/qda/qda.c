@@ -221,6 +221,12 @@ struct drm_qda_call_arg qda_part(const struct qda_buf *buf, __u64 offset, __u64 
 	};
 }
 
+__u32 qda_arg_count(__u32 scalars)
+{
+	return (scalars >> 16 & 0xff) + (scalars >> 8 & 0xff) + (scalars >> 4 & 0xf) +
+	       (scalars & 0xf);
+}
+
 int qda_invoke(int fd, __u32 handle, __u32 sc, const struct drm_qda_invoke_arg *args)
 {
 	struct drm_qda_invoke call = {
@@ -239,8 +245,7 @@ int qda_call(int fd, __u32 handle, __u32 scalars, const struct drm_qda_call_arg 
 		.handle = handle,
 		.scalars = scalars,
 		.args = (uintptr_t)args,
-		.arg_count = (scalars >> 16 & 0xff) + (scalars >> 8 & 0xff) +
-			     (scalars >> 4 & 0xf) + (scalars & 0xf),
+		.arg_count = qda_arg_count(scalars),
 		.arg_size = sizeof(*args),
 	};
 	int ret = qda_ioctl(fd, DRM_IOCTL_QDA_CALL, &call);

@@ -152,6 +152,9 @@ struct drm_qda_call_arg qda_bytes(const void *ptr, size_t len);
 /** qda_part() - one that is @len bytes at @offset of a buffer. */
 struct drm_qda_call_arg qda_part(const struct qda_buf *buf, __u64 offset, __u64 len);
 
+/** qda_arg_count() - how many arguments a call with @scalars has. */
+__u32 qda_arg_count(__u32 scalars);
+
 /** qda_invoke() - call @handle with scalars @sc; @args as many as they say. */
 int qda_invoke(int fd, __u32 handle, __u32 sc, const struct drm_qda_invoke_arg *args);
 

@@ -9,21 +9,17 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "kselftest_harness.h"
 
 #include "child.h"
 #include "module.h"
 #include "qda.h"
+#include "queue.h"
 #include "simdsp.h"
 
 /* What is waited for comes long before; only a test that fails waits so long. */
 #define PATIENCE_MS	15000
-
-/* Slots that the driver lets submissions have on one DSP, and threads of a queue. */
-#define MAX_SUBMITTED	128
-#define MAX_THREADS	64
 
 #define MAX_BATCH	512
 
@@ -55,76 +51,6 @@ FIXTURE_TEARDOWN(submit)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-static int queue_create(int fd, __u32 depth, __u32 threads)
-{
-	struct drm_qda_queue_create arg = { .depth = depth, .threads = threads };
-
-	return qda_ioctl(fd, DRM_IOCTL_QDA_QUEUE_CREATE, &arg);
-}
-
-/* A call of @method with @args, as many as @scalars says. */
-static struct drm_qda_submission call(__u32 handle, __u32 scalars,
-				      const struct drm_qda_call_arg *args, __u64 user_data)
-{
-	return (struct drm_qda_submission) {
-		.user_data = user_data,
-		.args = (uintptr_t)args,
-		.handle = handle,
-		.scalars = scalars,
-		.arg_count = (scalars >> 16 & 0xff) + (scalars >> 8 & 0xff) +
-			     (scalars >> 4 & 0xf) + (scalars & 0xf),
-	};
-}
-
-static struct drm_qda_submission hold(__u32 handle, __u64 user_data)
-{
-	return call(handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL, user_data);
-}
-
-/* Return: how many were accepted, or -errno. */
-static int submit(int fd, struct drm_qda_submission *submissions, int count)
-{
-	struct drm_qda_submit arg = {
-		.submissions = (uintptr_t)submissions,
-		.submission_size = sizeof(*submissions),
-		.arg_size = sizeof(struct drm_qda_call_arg),
-		.count = count,
-	};
-	int ret = qda_ioctl(fd, DRM_IOCTL_QDA_SUBMIT, &arg);
-
-	return ret ?: (int)arg.accepted;
-}
-
-static __s64 in_ms(long long ms)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec + ms * 1000000;
-}
-
-/* Waits up to @ms for @min completions, and takes up to @max. Return: how many, or -errno. */
-static int reap(int fd, struct drm_qda_completion *completions, int max, int min, int ms)
-{
-	struct drm_qda_reap arg = {
-		.completions = (uintptr_t)completions,
-		.completion_size = sizeof(*completions),
-		.max_count = max,
-		.min_count = min,
-		.timeout_ns = in_ms(ms),
-	};
-	int ret = qda_ioctl(fd, DRM_IOCTL_QDA_REAP, &arg);
-
-	return ret ?: (int)arg.reaped;
-}
-
-static int cancel(int fd, __u64 id)
-{
-	struct drm_qda_cancel arg = { .id = id };
-
-	return qda_ioctl(fd, DRM_IOCTL_QDA_CANCEL, &arg);
-}
-
 static int poll_events(int fd, int ms)
 {
 	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
@@ -147,10 +73,10 @@ TEST_F(submit, results)
 		qda_fill(in[i], sizes[i], i);
 		args[i][0] = qda_bytes(in[i], sizes[i]);
 		args[i][1] = qda_bytes(out[i], sizes[i]);
-		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i],
-				      ~0ULL - i);
+		submissions[i] = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i],
+					    ~0ULL - i);
 	}
-	ASSERT_EQ(count, submit(self->fd, submissions, count));
+	ASSERT_EQ(count, queue_submit(self->fd, submissions, count));
 	/* What was submitted is the kernel's. */
 	for (int i = 0; i < count; i++)
 		memset(in[i], 0xee, sizes[i]);
@@ -161,7 +87,7 @@ TEST_F(submit, results)
 		usleep(1000);
 	for (int i = 0; i < count; i++)
 		EXPECT_TRUE(qda_all(out[i], sizes[i], 0));
-	ASSERT_EQ(count, reap(self->fd, completions, count, count, PATIENCE_MS));
+	ASSERT_EQ(count, queue_reap(self->fd, completions, count, count, PATIENCE_MS));
 	for (int i = 0; i < count; i++) {
 		int which = ~0ULL - completions[i].user_data;
 
@@ -174,7 +100,7 @@ TEST_F(submit, results)
 		EXPECT_TRUE(qda_filled(out[which], sizes[which], which));
 	}
 	EXPECT_EQ((1 << count) - 1, seen);
-	EXPECT_EQ(0, reap(self->fd, completions, count, 0, 0));
+	EXPECT_EQ(0, queue_reap(self->fd, completions, count, 0, 0));
 }
 
 TEST_F(submit, every_status)
@@ -190,11 +116,11 @@ TEST_F(submit, every_status)
 			qda_bytes(&in[0], 4), qda_bytes(&in[1], 4), qda_bytes(&out, 4),
 		};
 		struct drm_qda_submission submission =
-			call(self->handle, QDA_SCALARS(SIMDSP_STATUS, 2, 1), args, i);
+			queue_call(self->handle, QDA_SCALARS(SIMDSP_STATUS, 2, 1), args, i);
 		struct drm_qda_completion completion;
 
-		ASSERT_EQ(1, submit(self->fd, &submission, 1));
-		ASSERT_EQ(1, reap(self->fd, &completion, 1, 1, PATIENCE_MS));
+		ASSERT_EQ(1, queue_submit(self->fd, &submission, 1));
+		ASSERT_EQ(1, queue_reap(self->fd, &completion, 1, 1, PATIENCE_MS));
 		EXPECT_EQ(0, completion.error);
 		EXPECT_EQ(statuses[i], completion.status);
 		/* Results are results, whatever the status. */
@@ -219,12 +145,12 @@ TEST_F(submit, buffers_stay_until_the_end)
 	args[1] = qda_part(&in, 0, 10000);
 	args[2] = qda_part(&out, 100, 10000);
 	/* With one thread the second waits for the first. */
-	submissions[0] = call(self->handle, QDA_SCALARS(SIMDSP_SLOW_ECHO, 2, 1), args, 0);
-	submissions[1] = call(self->handle, QDA_SCALARS(SIMDSP_INVERT, 1, 1), args + 1, 1);
-	ASSERT_EQ(2, submit(self->fd, submissions, 2));
+	submissions[0] = queue_call(self->handle, QDA_SCALARS(SIMDSP_SLOW_ECHO, 2, 1), args, 0);
+	submissions[1] = queue_call(self->handle, QDA_SCALARS(SIMDSP_INVERT, 1, 1), args + 1, 1);
+	ASSERT_EQ(2, queue_submit(self->fd, submissions, 2));
 	ASSERT_EQ(0, qda_gem_close(self->fd, in.handle));
 	ASSERT_EQ(0, qda_gem_close(self->fd, out.handle));
-	ASSERT_EQ(2, reap(self->fd, completions, 2, 2, PATIENCE_MS));
+	ASSERT_EQ(2, queue_reap(self->fd, completions, 2, 2, PATIENCE_MS));
 	for (int i = 0; i < 2; i++) {
 		EXPECT_EQ(i, completions[i].user_data);
 		EXPECT_EQ(0, completions[i].error);
@@ -249,31 +175,32 @@ TEST_F(submit, batches)
 		in[i] = 1000 + i;
 		args[i][0] = qda_bytes(&in[i], 4);
 		args[i][1] = qda_bytes(&out[i], 4);
-		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i], i);
+		submissions[i] = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i],
+					    i);
 	}
 
 	/* As many as there is room for. */
-	ASSERT_EQ(8, submit(self->fd, submissions, 20));
-	EXPECT_EQ(-EAGAIN, submit(self->fd, submissions + 8, 12));
+	ASSERT_EQ(8, queue_submit(self->fd, submissions, 20));
+	EXPECT_EQ(-EAGAIN, queue_submit(self->fd, submissions + 8, 12));
 	EXPECT_EQ(8, qda_fdinfo(self->fd, "qda-submissions"));
-	done = reap(self->fd, completions, 5, 5, PATIENCE_MS);
+	done = queue_reap(self->fd, completions, 5, 5, PATIENCE_MS);
 	ASSERT_EQ(5, done);
 	for (int i = 8; i < 13; i++)
 		EXPECT_EQ(0, submissions[i].id);
 
 	/* Up to the first that is not accepted; the error comes with the next. */
 	submissions[10].flags = 1;
-	ASSERT_EQ(2, submit(self->fd, submissions + 8, 12));
+	ASSERT_EQ(2, queue_submit(self->fd, submissions + 8, 12));
 	EXPECT_NE(0, submissions[9].id);
 	EXPECT_EQ(0, submissions[10].id);
-	EXPECT_EQ(-EINVAL, submit(self->fd, submissions + 10, 10));
+	EXPECT_EQ(-EINVAL, queue_submit(self->fd, submissions + 10, 10));
 	submissions[10].flags = 0;
 	args[12][0].length = QDA_MAX_INLINE_SIZE + 1;
 	for (int at = 10; at < 12;) {
-		int ret = submit(self->fd, submissions + at, 20 - at);
+		int ret = queue_submit(self->fd, submissions + at, 20 - at);
 
 		if (ret == -EAGAIN) {
-			ret = reap(self->fd, completions, 8, 1, PATIENCE_MS);
+			ret = queue_reap(self->fd, completions, 8, 1, PATIENCE_MS);
 			ASSERT_LT(0, ret);
 			done += ret;
 			continue;
@@ -282,9 +209,9 @@ TEST_F(submit, batches)
 		at += ret;
 		ASSERT_GE(12, at);
 	}
-	EXPECT_EQ(-E2BIG, submit(self->fd, submissions + 12, 8));
+	EXPECT_EQ(-E2BIG, queue_submit(self->fd, submissions + 12, 8));
 	while (done < 12) {
-		int ret = reap(self->fd, completions, 20, 1, PATIENCE_MS);
+		int ret = queue_reap(self->fd, completions, 20, 1, PATIENCE_MS);
 
 		ASSERT_LT(0, ret);
 		done += ret;
@@ -305,10 +232,11 @@ TEST_F(submit, one_thread_keeps_the_order)
 	ASSERT_EQ(0, queue_create(self->fd, 32, 1));
 	for (int i = 0; i < 32; i++) {
 		args[i] = qda_bytes(&infos[i], sizeof(infos[i]));
-		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_INFO, 0, 1), &args[i], i);
+		submissions[i] = queue_call(self->handle, QDA_SCALARS(SIMDSP_INFO, 0, 1), &args[i],
+					    i);
 	}
-	ASSERT_EQ(32, submit(self->fd, submissions, 32));
-	ASSERT_EQ(32, reap(self->fd, completions, 32, 32, PATIENCE_MS));
+	ASSERT_EQ(32, queue_submit(self->fd, submissions, 32));
+	ASSERT_EQ(32, queue_reap(self->fd, completions, 32, 32, PATIENCE_MS));
 	for (int i = 0; i < 32; i++) {
 		EXPECT_EQ(i, completions[i].user_data);
 		EXPECT_EQ(0, completions[i].error);
@@ -332,10 +260,11 @@ TEST_F(submit, threads_of_its_own)
 	EXPECT_EQ(getpid(), mine.tid);
 	for (int i = 0; i < 256; i++) {
 		args[i] = qda_bytes(&infos[i], sizeof(infos[i]));
-		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_INFO, 0, 1), &args[i], i);
+		submissions[i] = queue_call(self->handle, QDA_SCALARS(SIMDSP_INFO, 0, 1), &args[i],
+					    i);
 	}
-	ASSERT_EQ(256, submit(self->fd, submissions, 256));
-	ASSERT_EQ(256, reap(self->fd, completions, 256, 256, PATIENCE_MS));
+	ASSERT_EQ(256, queue_submit(self->fd, submissions, 256));
+	ASSERT_EQ(256, queue_reap(self->fd, completions, 256, 256, PATIENCE_MS));
 	for (int i = 0; i < 256; i++) {
 		EXPECT_EQ(mine.client_id, infos[i].client_id);
 		EXPECT_EQ(mine.bank, infos[i].bank);
@@ -355,13 +284,13 @@ TEST_F(submit, idle_threads_end)
 	ASSERT_EQ(0, queue_create(self->fd, 32, 32));
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 32; i++)
-			submissions[i] = hold(self->handle, i);
-		ASSERT_EQ(32, submit(self->fd, submissions, 32));
+			submissions[i] = queue_hold(self->handle, i);
+		ASSERT_EQ(32, queue_submit(self->fd, submissions, 32));
 		EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 32, PATIENCE_MS));
 		/* And that of this thread, which has made calls. */
 		EXPECT_EQ(33, simdsp_stat("cdsp", "threads"));
 		EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
-		ASSERT_EQ(32, reap(self->fd, completions, 32, 32, PATIENCE_MS));
+		ASSERT_EQ(32, queue_reap(self->fd, completions, 32, 32, PATIENCE_MS));
 		/* They end when there is nothing to do, and come again. */
 		EXPECT_TRUE(simdsp_wait_stat("cdsp", "threads", 1, PATIENCE_MS));
 	}
@@ -386,11 +315,11 @@ TEST_F(submit, poll)
 	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
 
 	arg = qda_bytes(&ms, 4);
-	submission = call(self->handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), &arg, 0);
+	submission = queue_call(self->handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), &arg, 0);
 	for (int i = 0; i < 3; i++) {
 		start = qda_now_ms();
 		submission.id = 0;
-		ASSERT_EQ(1, submit(self->fd, &submission, 1));
+		ASSERT_EQ(1, queue_submit(self->fd, &submission, 1));
 		/* It does not wait for the DSP. */
 		EXPECT_GT(250, qda_now_ms() - start);
 		EXPECT_EQ(0, poll_events(self->fd, 0));
@@ -400,7 +329,7 @@ TEST_F(submit, poll)
 		EXPECT_EQ(EPOLLIN, event.events);
 		/* It stays so until the completion is taken. */
 		EXPECT_EQ(POLLIN, poll_events(self->fd, 0));
-		EXPECT_EQ(1, reap(self->fd, completions, 4, 0, 0));
+		EXPECT_EQ(1, queue_reap(self->fd, completions, 4, 0, 0));
 		EXPECT_EQ(0, poll_events(self->fd, 0));
 		EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
 	}
@@ -415,28 +344,28 @@ TEST_F(submit, timeouts)
 
 	ASSERT_EQ(0, queue_create(self->fd, 4, 4));
 	/* Nothing was submitted. */
-	EXPECT_EQ(0, reap(self->fd, completions, 2, 0, 0));
-	EXPECT_EQ(0, reap(self->fd, completions, 2, 0, 1000));
+	EXPECT_EQ(0, queue_reap(self->fd, completions, 2, 0, 0));
+	EXPECT_EQ(0, queue_reap(self->fd, completions, 2, 0, 1000));
 	EXPECT_GT(900, qda_now_ms() - start);
-	EXPECT_EQ(-ETIME, reap(self->fd, completions, 2, 1, -1));
+	EXPECT_EQ(-ETIME, queue_reap(self->fd, completions, 2, 1, -1));
 	start = qda_now_ms();
-	EXPECT_EQ(-ETIME, reap(self->fd, completions, 2, 1, 200));
+	EXPECT_EQ(-ETIME, queue_reap(self->fd, completions, 2, 1, 200));
 	EXPECT_LE(200, qda_now_ms() - start);
 
 	/* One of two is better than none. */
-	submissions[0] = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 7);
-	submissions[1] = hold(self->handle, 8);
-	ASSERT_EQ(2, submit(self->fd, submissions, 2));
+	submissions[0] = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 7);
+	submissions[1] = queue_hold(self->handle, 8);
+	ASSERT_EQ(2, queue_submit(self->fd, submissions, 2));
 	EXPECT_EQ(POLLIN, poll_events(self->fd, PATIENCE_MS));
 	start = qda_now_ms();
-	EXPECT_EQ(1, reap(self->fd, completions, 2, 2, 200));
+	EXPECT_EQ(1, queue_reap(self->fd, completions, 2, 2, 200));
 	EXPECT_LE(200, qda_now_ms() - start);
 	EXPECT_EQ(7, completions[0].user_data);
-	EXPECT_EQ(-ETIME, reap(self->fd, completions, 2, 2, 50));
+	EXPECT_EQ(-ETIME, queue_reap(self->fd, completions, 2, 2, 50));
 
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, PATIENCE_MS));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 5"));
-	EXPECT_EQ(1, reap(self->fd, completions, 2, 1, PATIENCE_MS));
+	EXPECT_EQ(1, queue_reap(self->fd, completions, 2, 1, PATIENCE_MS));
 	EXPECT_EQ(8, completions[0].user_data);
 	EXPECT_EQ(5, completions[0].status);
 }
@@ -449,40 +378,40 @@ TEST_F(submit, cancelled)
 
 	ASSERT_EQ(0, queue_create(self->fd, 6, 1));
 	for (int i = 0; i < 6; i++)
-		submissions[i] = hold(self->handle, i);
-	ASSERT_EQ(6, submit(self->fd, submissions, 6));
+		submissions[i] = queue_hold(self->handle, i);
+	ASSERT_EQ(6, queue_submit(self->fd, submissions, 6));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, PATIENCE_MS));
 	invokes = simdsp_stat("cdsp", "invokes");
 
-	EXPECT_EQ(-EBUSY, cancel(self->fd, submissions[0].id));
-	EXPECT_EQ(0, cancel(self->fd, submissions[3].id));
-	EXPECT_EQ(-ENOENT, cancel(self->fd, submissions[3].id));
-	EXPECT_EQ(0, cancel(self->fd, submissions[1].id));
-	EXPECT_EQ(0, cancel(self->fd, submissions[5].id));
-	EXPECT_EQ(-ENOENT, cancel(self->fd, 0));
-	EXPECT_EQ(-ENOENT, cancel(self->fd, ~0ULL));
-	EXPECT_EQ(-ENOENT, cancel(self->fd, submissions[0].id + (1ULL << 16)));
+	EXPECT_EQ(-EBUSY, queue_cancel(self->fd, submissions[0].id));
+	EXPECT_EQ(0, queue_cancel(self->fd, submissions[3].id));
+	EXPECT_EQ(-ENOENT, queue_cancel(self->fd, submissions[3].id));
+	EXPECT_EQ(0, queue_cancel(self->fd, submissions[1].id));
+	EXPECT_EQ(0, queue_cancel(self->fd, submissions[5].id));
+	EXPECT_EQ(-ENOENT, queue_cancel(self->fd, 0));
+	EXPECT_EQ(-ENOENT, queue_cancel(self->fd, ~0ULL));
+	EXPECT_EQ(-ENOENT, queue_cancel(self->fd, submissions[0].id + (1ULL << 16)));
 
 	for (int i = 0; i < 3; i++) {
 		static const int order[] = { 3, 1, 5 };
 
-		ASSERT_EQ(1, reap(self->fd, &completion, 1, 1, 0));
+		ASSERT_EQ(1, queue_reap(self->fd, &completion, 1, 1, 0));
 		EXPECT_EQ(order[i], completion.user_data);
 		EXPECT_EQ(submissions[order[i]].id, completion.id);
 		EXPECT_EQ(-ECANCELED, completion.error);
 		EXPECT_EQ(0, completion.status);
 	}
-	EXPECT_EQ(-ENOENT, cancel(self->fd, submissions[3].id));
-	EXPECT_EQ(-ETIME, reap(self->fd, &completion, 1, 1, 50));
+	EXPECT_EQ(-ENOENT, queue_cancel(self->fd, submissions[3].id));
+	EXPECT_EQ(-ETIME, queue_reap(self->fd, &completion, 1, 1, 50));
 
 	/* The others are made, and no more than these. */
 	for (int i = 0; i < 6; i += 2) {
 		ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, PATIENCE_MS));
 		EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
-		ASSERT_EQ(1, reap(self->fd, &completion, 1, 1, PATIENCE_MS));
+		ASSERT_EQ(1, queue_reap(self->fd, &completion, 1, 1, PATIENCE_MS));
 		EXPECT_EQ(i, completion.user_data);
 		EXPECT_EQ(0, completion.error);
-		EXPECT_EQ(-ENOENT, cancel(self->fd, completion.id));
+		EXPECT_EQ(-ENOENT, queue_cancel(self->fd, completion.id));
 	}
 	EXPECT_EQ(invokes + 2, simdsp_stat("cdsp", "invokes"));
 }
@@ -504,34 +433,34 @@ TEST_F(submit, cancelled_loan_is_none)
 	args[0] = qda_bytes(&seed, 4);
 	args[1] = qda_bytes(&sum, 8);
 	args[2] = qda_part(&first, 0, 4096);
-	submissions[0] = hold(self->handle, 0);
-	submissions[1] = call(self->handle, scalars, args, 1);
-	ASSERT_EQ(2, submit(self->fd, submissions, 2));
+	submissions[0] = queue_hold(self->handle, 0);
+	submissions[1] = queue_call(self->handle, scalars, args, 1);
+	ASSERT_EQ(2, queue_submit(self->fd, submissions, 2));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, PATIENCE_MS));
 	qda_buf_free(&first);
 	ASSERT_EQ(0, qda_buf_new(self->fd, 4096, &second));
 	ASSERT_EQ(old, second.handle);
 	qda_fill(second.map, 4096, 9);
 	args[2] = qda_part(&second, 0, 4096);
-	again = call(self->handle, scalars, args, 2);
-	EXPECT_EQ(-EEXIST, submit(self->fd, &again, 1));
+	again = queue_call(self->handle, scalars, args, 2);
+	EXPECT_EQ(-EEXIST, queue_submit(self->fd, &again, 1));
 	/* One that is refused leaves nothing behind. */
 	EXPECT_EQ(2, qda_fdinfo(self->fd, "qda-submissions"));
 
-	EXPECT_EQ(0, cancel(self->fd, submissions[1].id));
-	ASSERT_EQ(1, reap(self->fd, completions, 2, 1, 0));
+	EXPECT_EQ(0, queue_cancel(self->fd, submissions[1].id));
+	ASSERT_EQ(1, queue_reap(self->fd, completions, 2, 1, 0));
 	EXPECT_EQ(-ECANCELED, completions[0].error);
-	ASSERT_EQ(1, submit(self->fd, &again, 1));
+	ASSERT_EQ(1, queue_submit(self->fd, &again, 1));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
-	ASSERT_EQ(2, reap(self->fd, completions, 2, 2, PATIENCE_MS));
+	ASSERT_EQ(2, queue_reap(self->fd, completions, 2, 2, PATIENCE_MS));
 	EXPECT_EQ(0, completions[1].error);
 	EXPECT_EQ(simdsp_checksum(second.map, 4096), sum);
 
 	number = old;
 	args[0] = qda_bytes(&number, 8);
-	submissions[0] = call(self->handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0), args, 2);
-	ASSERT_EQ(1, submit(self->fd, submissions, 1));
-	ASSERT_EQ(1, reap(self->fd, completions, 2, 1, PATIENCE_MS));
+	submissions[0] = queue_call(self->handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0), args, 2);
+	ASSERT_EQ(1, queue_submit(self->fd, submissions, 1));
+	ASSERT_EQ(1, queue_reap(self->fd, completions, 2, 1, PATIENCE_MS));
 	EXPECT_EQ(0, completions[0].status);
 	qda_buf_free(&second);
 }
@@ -554,12 +483,13 @@ TEST_F(submit, interrupted)
 	for (int restart = 0; restart < 2; restart++) {
 		action.sa_flags = restart ? SA_RESTART : 0;
 		ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
-		submission = call(self->handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), &arg, restart);
-		ASSERT_EQ(1, submit(self->fd, &submission, 1));
+		submission = queue_call(self->handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), &arg,
+					restart);
+		ASSERT_EQ(1, queue_submit(self->fd, &submission, 1));
 		ualarm(50000, 50000);
 		interrupts = 0;
 		do {
-			ret = reap(self->fd, &completion, 1, 1, PATIENCE_MS);
+			ret = queue_reap(self->fd, &completion, 1, 1, PATIENCE_MS);
 			interrupts += ret == -EINTR;
 		} while (ret == -EINTR);
 		ualarm(0, 0);
@@ -592,17 +522,18 @@ TEST_F(submit, fault_costs_nothing_else)
 	for (int i = 0; i < 3; i++) {
 		args[i][0] = qda_bytes(&in[i], 4);
 		args[i][1] = qda_bytes(out[i], 4);
-		submissions[i] = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i], i);
+		submissions[i] = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args[i],
+					    i);
 	}
-	ASSERT_EQ(3, submit(self->fd, submissions, 3));
+	ASSERT_EQ(3, queue_submit(self->fd, submissions, 3));
 	munmap(map, page);
 	for (int i = 0; i < PATIENCE_MS && simdsp_stat("cdsp", "outstanding"); i++)
 		usleep(1000);
 	/* Completions that cannot be delivered stay. */
-	bad.timeout_ns = in_ms(0);
+	bad.timeout_ns = queue_deadline(0);
 	EXPECT_EQ(-EFAULT, qda_ioctl(self->fd, DRM_IOCTL_QDA_REAP, &bad));
 	EXPECT_EQ(-EFAULT, qda_ioctl(self->fd, DRM_IOCTL_QDA_REAP, &bad));
-	ASSERT_EQ(3, reap(self->fd, completions, 3, 3, PATIENCE_MS));
+	ASSERT_EQ(3, queue_reap(self->fd, completions, 3, 3, PATIENCE_MS));
 	for (int i = 0; i < 3; i++) {
 		EXPECT_EQ(i, completions[i].user_data);
 		EXPECT_EQ(i == 1 ? -EFAULT : 0, completions[i].error);
@@ -632,12 +563,13 @@ TEST_F(submit, structures_may_grow)
 		.completion_size = sizeof(wide[0]),
 		.max_count = 2,
 		.min_count = 2,
-		.timeout_ns = in_ms(PATIENCE_MS),
+		.timeout_ns = queue_deadline(PATIENCE_MS),
 	};
 
 	ASSERT_EQ(0, queue_create(self->fd, 4, 1));
 	for (int i = 0; i < 2; i++)
-		large[i].submission = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, i);
+		large[i].submission = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL,
+						 i);
 	large[1].more[1] = 1ULL << 63;
 	EXPECT_EQ(0, qda_ioctl(self->fd, DRM_IOCTL_QDA_SUBMIT, &arg));
 	EXPECT_EQ(1, arg.accepted);
@@ -683,16 +615,16 @@ TEST_F(submit, refused)
 
 	args[0] = qda_bytes(&in, 4);
 	args[1] = qda_bytes(&out, 4);
-	good = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
+	good = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
 
 	fd = qda_open("cdsp");
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-ENOTCONN, queue_create(fd, 4, 2));
-	EXPECT_EQ(-ENOTCONN, submit(fd, &good, 1));
+	EXPECT_EQ(-ENOTCONN, queue_submit(fd, &good, 1));
 	close(fd);
-	EXPECT_EQ(-ENOTCONN, submit(self->fd, &good, 1));
-	EXPECT_EQ(-ENOTCONN, reap(self->fd, &completion, 1, 0, 0));
-	EXPECT_EQ(-ENOTCONN, cancel(self->fd, 1));
+	EXPECT_EQ(-ENOTCONN, queue_submit(self->fd, &good, 1));
+	EXPECT_EQ(-ENOTCONN, queue_reap(self->fd, &completion, 1, 0, 0));
+	EXPECT_EQ(-ENOTCONN, queue_cancel(self->fd, 1));
 
 	ASSERT_EQ(0, qda_param(self->fd, QDA_PARAM_MAX_DEPTH, 0, &depth));
 	ASSERT_EQ(0, qda_param(self->fd, QDA_PARAM_MAX_THREADS, 0, &threads));
@@ -757,10 +689,10 @@ TEST_F(submit, refused)
 	EXPECT_EQ(0, qda_fdinfo(self->fd, "qda-submissions"));
 	for (int i = 0; i < 4; i++) {
 		submission = good;
-		ASSERT_EQ(1, submit(self->fd, &submission, 1));
+		ASSERT_EQ(1, queue_submit(self->fd, &submission, 1));
 	}
 	for (int i = 0; i < 4; i++)
-		ASSERT_EQ(1, reap(self->fd, &completion, 1, 1, PATIENCE_MS));
+		ASSERT_EQ(1, queue_reap(self->fd, &completion, 1, 1, PATIENCE_MS));
 	EXPECT_EQ(in, out);
 }
 
@@ -775,17 +707,17 @@ TEST_F(submit, inline_data_is_bounded)
 	ASSERT_NE(MAP_FAILED, map);
 	ASSERT_EQ(0, queue_create(self->fd, 4, 1));
 	args = qda_bytes(map, large);
-	submissions[0] = call(self->handle, QDA_SCALARS(SIMDSP_HOLD, 1, 0), &args, 0);
+	submissions[0] = queue_call(self->handle, QDA_SCALARS(SIMDSP_HOLD, 1, 0), &args, 0);
 	submissions[1] = submissions[0];
-	submissions[2] = hold(self->handle, 1);
-	ASSERT_EQ(1, submit(self->fd, submissions, 2));
-	EXPECT_EQ(-EAGAIN, submit(self->fd, &submissions[1], 1));
+	submissions[2] = queue_hold(self->handle, 1);
+	ASSERT_EQ(1, queue_submit(self->fd, submissions, 2));
+	EXPECT_EQ(-EAGAIN, queue_submit(self->fd, &submissions[1], 1));
 	/* There is room for what has none. */
-	ASSERT_EQ(1, submit(self->fd, &submissions[2], 1));
+	ASSERT_EQ(1, queue_submit(self->fd, &submissions[2], 1));
 	for (int i = 0; i < 2; i++) {
 		ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, PATIENCE_MS));
 		EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
-		ASSERT_EQ(1, reap(self->fd, completions, 1, 1, PATIENCE_MS));
+		ASSERT_EQ(1, queue_reap(self->fd, completions, 1, 1, PATIENCE_MS));
 		EXPECT_EQ(i, completions[0].user_data);
 	}
 	munmap(map, large);
@@ -794,11 +726,12 @@ TEST_F(submit, inline_data_is_bounded)
 static int other_process(struct child *parent, void *arg)
 {
 	int fd = *(int *)arg;
-	struct drm_qda_submission submission = call(3, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 0);
+	struct drm_qda_submission submission = queue_call(3, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL,
+							  0);
 	struct drm_qda_completion completion;
 
-	child_tell(parent, submit(fd, &submission, 1));
-	child_tell(parent, reap(fd, &completion, 1, 0, 0));
+	child_tell(parent, queue_submit(fd, &submission, 1));
+	child_tell(parent, queue_reap(fd, &completion, 1, 0, 0));
 	return 0;
 }
 
@@ -813,13 +746,13 @@ TEST_F(submit, arguments_are_in_one_address_space)
 	ASSERT_EQ(0, queue_create(self->fd, 4, 1));
 	args[0] = qda_bytes(&in, 4);
 	args[1] = qda_bytes(&out, 4);
-	submission = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
-	ASSERT_EQ(1, submit(self->fd, &submission, 1));
+	submission = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
+	ASSERT_EQ(1, queue_submit(self->fd, &submission, 1));
 	ASSERT_EQ(0, child_start(&child, other_process, &self->fd));
 	EXPECT_EQ(-EACCES, child_hear(&child, PATIENCE_MS));
 	EXPECT_EQ(-EACCES, child_hear(&child, PATIENCE_MS));
 	EXPECT_EQ(0, child_wait(&child, PATIENCE_MS));
-	ASSERT_EQ(1, reap(self->fd, &completion, 1, 1, PATIENCE_MS));
+	ASSERT_EQ(1, queue_reap(self->fd, &completion, 1, 1, PATIENCE_MS));
 	EXPECT_EQ(in, out);
 }
 
@@ -830,8 +763,8 @@ TEST_F(submit, closed_with_calls_in_flight)
 
 	ASSERT_EQ(0, queue_create(self->fd, 64, 16));
 	for (int i = 0; i < 64; i++)
-		submissions[i] = hold(self->handle, i);
-	ASSERT_EQ(64, submit(self->fd, submissions, 64));
+		submissions[i] = queue_hold(self->handle, i);
+	ASSERT_EQ(64, queue_submit(self->fd, submissions, 64));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 16, PATIENCE_MS));
 	start = qda_now_ms();
 	close(self->fd);
@@ -857,13 +790,13 @@ static int submits_and_waits(struct child *parent, void *arg)
 		static struct drm_qda_call_arg args[32];
 
 		args[i] = qda_part(&buf, i * 4096, 4096);
-		submissions[i] = call(handle, QDA_SCALARS(SIMDSP_HOLD, i & 1, ~i & 1), &args[i],
-				      i);
+		submissions[i] = queue_call(handle, QDA_SCALARS(SIMDSP_HOLD, i & 1, ~i & 1),
+					    &args[i], i);
 	}
-	if (submit(fd, submissions, 32) != 32)
+	if (queue_submit(fd, submissions, 32) != 32)
 		return 2;
 	child_tell(parent, 1);
-	reap(fd, completions, 32, 32, 10 * PATIENCE_MS);
+	queue_reap(fd, completions, 32, 32, 10 * PATIENCE_MS);
 	return 3;
 }
 
@@ -899,7 +832,7 @@ static void *reap_all(void *arg)
 	struct reaper *reaper = arg;
 	struct drm_qda_completion completions[MAX_BATCH];
 
-	reaper->ret = reap(reaper->fd, completions, MAX_BATCH, reaper->want, PATIENCE_MS);
+	reaper->ret = queue_reap(reaper->fd, completions, MAX_BATCH, reaper->want, PATIENCE_MS);
 	for (int i = 0; i < reaper->ret; i++) {
 		reaper->done += !completions[i].error;
 		reaper->broken += completions[i].error == -EPIPE;
@@ -917,10 +850,10 @@ static void gone(struct __test_metadata *_metadata, int fd, __u32 handle, int (*
 
 	ASSERT_EQ(0, queue_create(fd, 64, 16));
 	for (int i = 0; i < 64; i++)
-		submissions[i] = hold(handle, i);
+		submissions[i] = queue_hold(handle, i);
 	/* One is done, and was not taken. */
-	submissions[0] = call(handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 0);
-	ASSERT_EQ(64, submit(fd, submissions, 64));
+	submissions[0] = queue_call(handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 0);
+	ASSERT_EQ(64, queue_submit(fd, submissions, 64));
 	EXPECT_EQ(POLLIN, poll_events(fd, PATIENCE_MS));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 16, PATIENCE_MS));
 	ASSERT_EQ(0, pthread_create(&reaper.thread, NULL, reap_all, &reaper));
@@ -943,13 +876,13 @@ static void gone(struct __test_metadata *_metadata, int fd, __u32 handle, int (*
 	}
 	EXPECT_EQ(POLLHUP, events);
 	for (int i = 0; i < PATIENCE_MS / 10; i++) {
-		if (submit(fd, submissions, 1) == -ENODEV)
+		if (queue_submit(fd, submissions, 1) == -ENODEV)
 			break;
 		usleep(10000);
 	}
 	submissions[0].id = 0;
-	EXPECT_EQ(-ENODEV, submit(fd, submissions, 1));
-	EXPECT_EQ(-ENODEV, reap(fd, &completion, 1, 0, 0));
+	EXPECT_EQ(-ENODEV, queue_submit(fd, submissions, 1));
+	EXPECT_EQ(-ENODEV, queue_reap(fd, &completion, 1, 0, 0));
 }
 
 static int restart_dsp(void)
@@ -981,9 +914,9 @@ static bool works(void)
 	args[0] = qda_bytes(&in, 4);
 	args[1] = qda_bytes(&out, 4);
 	right = !simdsp_open(fd, &handle) && !queue_create(fd, 1, 1);
-	submission = call(handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
-	right = right && submit(fd, &submission, 1) == 1 &&
-		reap(fd, &completion, 1, 1, PATIENCE_MS) == 1 && out == in;
+	submission = queue_call(handle, QDA_SCALARS(SIMDSP_ECHO, 1, 1), args, 0);
+	right = right && queue_submit(fd, &submission, 1) == 1 &&
+		queue_reap(fd, &completion, 1, 1, PATIENCE_MS) == 1 && out == in;
 	close(fd);
 	return right;
 }
@@ -1011,8 +944,8 @@ static int sleeper(int threads, int calls, __u32 *ms, struct drm_qda_call_arg *a
 		return -1;
 	*arg = qda_bytes(ms, 4);
 	for (int i = 0; i < calls; i++)
-		submissions[i] = call(handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), arg, i);
-	return submit(fd, submissions, calls) == calls ? fd : -1;
+		submissions[i] = queue_call(handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), arg, i);
+	return queue_submit(fd, submissions, calls) == calls ? fd : -1;
 }
 
 TEST_F_TIMEOUT(submit, sessions_take_turns, 120)
@@ -1029,9 +962,9 @@ TEST_F_TIMEOUT(submit, sessions_take_turns, 120)
 	}
 	fd = sleeper(16, 16, &quick, &args[2]);
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(16, reap(fd, completions, 16, 16, PATIENCE_MS));
+	ASSERT_EQ(16, queue_reap(fd, completions, 16, 16, PATIENCE_MS));
 	for (int i = 0; i < 2; i++) {
-		int done = reap(greedy[i], completions, MAX_BATCH, 0, 0);
+		int done = queue_reap(greedy[i], completions, MAX_BATCH, 0, 0);
 
 		TH_LOG("%d of %d calls of a greedy session were made meanwhile", done, MAX_BATCH);
 		EXPECT_GT(MAX_BATCH, done);
@@ -1057,8 +990,8 @@ TEST_F_TIMEOUT(submit, others_keep_slots, 60)
 		ASSERT_EQ(0, simdsp_open(fds[i], &handles[i]));
 		ASSERT_EQ(0, queue_create(fds[i], MAX_THREADS, MAX_THREADS));
 		for (int j = 0; j < MAX_THREADS; j++)
-			submissions[j] = hold(handles[i], j);
-		ASSERT_EQ(MAX_THREADS, submit(fds[i], submissions, MAX_THREADS));
+			submissions[j] = queue_hold(handles[i], j);
+		ASSERT_EQ(MAX_THREADS, queue_submit(fds[i], submissions, MAX_THREADS));
 	}
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", MAX_SUBMITTED, PATIENCE_MS));
 	usleep(100000);
@@ -1075,8 +1008,8 @@ TEST_F_TIMEOUT(submit, others_keep_slots, 60)
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", left, PATIENCE_MS));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
 	for (int i = 0; i < 3; i++) {
-		EXPECT_EQ(MAX_THREADS, reap(fds[i], completions, MAX_THREADS, MAX_THREADS,
-					    PATIENCE_MS));
+		EXPECT_EQ(MAX_THREADS, queue_reap(fds[i], completions, MAX_THREADS, MAX_THREADS,
+						  PATIENCE_MS));
 		close(fds[i]);
 	}
 }
@@ -1111,11 +1044,11 @@ TEST_F_TIMEOUT(submit, waits_for_a_slot, 120)
 	} while (started < 255 && !simdsp_call_done(&calls[started - 1]));
 	EXPECT_EQ(-ENOSPC, simdsp_call_join(&calls[--started]));
 
-	submission = call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 9);
-	ASSERT_EQ(1, submit(self->fd, &submission, 1));
-	EXPECT_EQ(-ETIME, reap(self->fd, &completion, 1, 1, 200));
+	submission = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 9);
+	ASSERT_EQ(1, queue_submit(self->fd, &submission, 1));
+	EXPECT_EQ(-ETIME, queue_reap(self->fd, &completion, 1, 1, 200));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
-	ASSERT_EQ(1, reap(self->fd, &completion, 1, 1, PATIENCE_MS));
+	ASSERT_EQ(1, queue_reap(self->fd, &completion, 1, 1, PATIENCE_MS));
 	EXPECT_EQ(9, completion.user_data);
 	EXPECT_EQ(0, completion.error);
 	for (int i = 0; i < started; i++)
@@ -1146,9 +1079,9 @@ static void *submit_some(void *arg)
 		int ret;
 
 		for (int i = 0; i < count; i++)
-			submissions[i] = call(worker->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL,
-					      worker->first + at + i);
-		ret = submit(worker->fd, submissions, count);
+			submissions[i] = queue_call(worker->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0),
+						    NULL, worker->first + at + i);
+		ret = queue_submit(worker->fd, submissions, count);
 		if (ret == -EAGAIN) {
 			usleep(1000);
 			continue;
@@ -1168,7 +1101,7 @@ static void *reap_some(void *arg)
 	struct drm_qda_completion completions[5];
 
 	while (__atomic_load_n(worker->left, __ATOMIC_SEQ_CST) > 0) {
-		int ret = reap(worker->fd, completions, 5, 1, 200);
+		int ret = queue_reap(worker->fd, completions, 5, 1, 200);
 
 		if (ret == -ETIME)
 			continue;
