@@ -352,127 +352,32 @@ FIXTURE(faultinject)
 
 FIXTURE_VARIANT(faultinject)
 {
-	struct fault_op op;
+	const struct fault_op *op;
 };
 
-FIXTURE_VARIANT_ADD(faultinject, open) {
-	.op = {
-		.name = "open", .call = new_file, .undo = close_file,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, close) {
-	.op = {
-		.name = "close", .prepare = new_process, .call = call_close, .none = true,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, alloc_dma_buff) {
-	.op = {
-		.name = "alloc_dma_buff", .call = call_alloc, .undo = close_dmabuf,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, mmap_of_buffer) {
-	.op = {
-		.name = "mmap_of_buffer", .prepare = call_alloc, .call = call_mmap_buffer,
-		.undo = unmap_buffer, .settle = close_dmabuf,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, invoke) {
-	.op = {
-		.name = "invoke", .call = call_invoke,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, invoke_buffer) {
-	.op = {
-		.name = "invoke_buffer", .prepare = new_mapped, .call = call_invoke_buffer,
-		.settle = close_mapped,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, invoke_import) {
-	.op = {
-		.name = "invoke_import", .prepare = new_mapped_heap, .call = call_invoke_buffer,
-		.settle = close_mapped,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_attach) {
-	.op = {
-		.name = "init_attach", .prepare = new_secure_file, .call = call_attach,
-		.settle = close_file,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_create) {
-	.op = {
-		.name = "init_create", .prepare = new_file, .call = call_create,
-		.settle = close_file,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_create_from_buffer) {
-	.op = {
-		.name = "init_create_from_buffer", .prepare = new_shell,
-		.call = call_create_from_buffer, .settle = close_shell,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, mmap) {
-	.op = {
-		.name = "mmap", .call = call_grow, .undo = undo_grow,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, munmap) {
-	.op = {
-		.name = "munmap", .prepare = call_grow, .call = call_shrink,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_attach_sns) {
-	.op = {
-		.name = "init_attach_sns", .prepare = new_secure_file,
-		.call = call_attach_sensors, .settle = close_file,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_create_static) {
-	.op = {
-		.name = "init_create_static", .prepare = new_adsp_file,
-		.call = call_create_static, .settle = close_file,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, mem_map) {
-	.op = {
-		.name = "mem_map", .prepare = new_heap, .call = call_map, .undo = undo_map,
-		.settle = close_dmabuf,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, mem_unmap) {
-	.op = {
-		.name = "mem_unmap", .prepare = new_mapping, .call = call_unmap,
-		.settle = close_dmabuf,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, set_option) {
-	.op = {
-		.name = "set_option", .call = call_set_option,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, get_dsp_info) {
-	.op = {
-		.name = "get_dsp_info", .prepare = new_adsp, .call = call_info,
-		.settle = close_file, .once = true,
-	},
-};
+FAULT_OP(open, .call = new_file, .undo = close_file);
+FAULT_OP(close, .prepare = new_process, .call = call_close, .none = true);
+FAULT_OP(alloc_dma_buff, .call = call_alloc, .undo = close_dmabuf);
+FAULT_OP(mmap_of_buffer, .prepare = call_alloc, .call = call_mmap_buffer, .undo = unmap_buffer,
+	 .settle = close_dmabuf);
+FAULT_OP(invoke, .call = call_invoke);
+FAULT_OP(invoke_buffer, .prepare = new_mapped, .call = call_invoke_buffer, .settle = close_mapped);
+FAULT_OP(invoke_import, .prepare = new_mapped_heap, .call = call_invoke_buffer,
+	 .settle = close_mapped);
+FAULT_OP(init_attach, .prepare = new_secure_file, .call = call_attach, .settle = close_file);
+FAULT_OP(init_create, .prepare = new_file, .call = call_create, .settle = close_file);
+FAULT_OP(init_create_from_buffer, .prepare = new_shell, .call = call_create_from_buffer,
+	 .settle = close_shell);
+FAULT_OP(mmap, .call = call_grow, .undo = undo_grow);
+FAULT_OP(munmap, .prepare = call_grow, .call = call_shrink);
+FAULT_OP(init_attach_sns, .prepare = new_secure_file, .call = call_attach_sensors,
+	 .settle = close_file);
+FAULT_OP(init_create_static, .prepare = new_adsp_file, .call = call_create_static,
+	 .settle = close_file);
+FAULT_OP(mem_map, .prepare = new_heap, .call = call_map, .undo = undo_map, .settle = close_dmabuf);
+FAULT_OP(mem_unmap, .prepare = new_mapping, .call = call_unmap, .settle = close_dmabuf);
+FAULT_OP(set_option, .call = call_set_option);
+FAULT_OP(get_dsp_info, .prepare = new_adsp, .call = call_info, .settle = close_file, .once = true);
 
 FIXTURE_SETUP(faultinject)
 {
@@ -503,7 +408,7 @@ TEST_F_TIMEOUT(faultinject, every_fault, 240)
 {
 	struct fault_state *s = &self->s;
 
-	EXPECT_TRUE(faults_try(&variant->op, s));
+	EXPECT_TRUE(faults_try(variant->op, s));
 	/* The process is as it was. */
 	memset(out, 0, sizeof(out));
 	EXPECT_EQ(0, call_invoke(s));

@@ -35,6 +35,16 @@ struct fault_op {
 };
 
 /**
+ * FAULT_OP() - an operation, and a variant of the fixture "faultinject" with it as its "op"
+ * @_name: name of both
+ *
+ * What follows are the other members of the structure.
+ */
+#define FAULT_OP(_name, ...) \
+	static const struct fault_op op_##_name = { .name = #_name, __VA_ARGS__ }; \
+	FIXTURE_VARIANT_ADD(faultinject, _name) { .op = &op_##_name }
+
+/**
  * faults_begin() - have a thread's faults work, and quietly
  *
  * Return: NULL, or why they can't be.

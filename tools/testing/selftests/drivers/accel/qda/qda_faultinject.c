@@ -482,234 +482,53 @@ FIXTURE(faultinject)
 
 FIXTURE_VARIANT(faultinject)
 {
-	struct fault_op op;
+	const struct fault_op *op;
 };
 
-FIXTURE_VARIANT_ADD(faultinject, open) {
-	.op = {
-		.name = "open", .call = call_open, .undo = close_file,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, close) {
-	.op = {
-		.name = "close", .prepare = new_process, .call = call_close, .none = true,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, query) {
-	.op = {
-		.name = "query", .call = call_query,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, query_legacy) {
-	.op = {
-		.name = "query_legacy", .call = call_query_legacy,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, get_param) {
-	.op = {
-		.name = "get_param", .call = call_param,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, get_param_attribute) {
-	.op = {
-		.name = "get_param_attribute", .prepare = new_adsp, .call = call_attribute,
-		.settle = close_file, .once = true,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, gem_create) {
-	.op = {
-		.name = "gem_create", .call = call_gem_create, .undo = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, buffer_create_cached) {
-	.op = {
-		.name = "buffer_create_cached", .call = call_create_cached,
-		.undo = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, buffer_create_wc) {
-	.op = {
-		.name = "buffer_create_wc", .call = call_create_write_combined,
-		.undo = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, buffer_sync) {
-	.op = {
-		.name = "buffer_sync", .prepare = new_buf, .call = call_sync,
-		.settle = free_buf,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, gem_mmap_offset) {
-	.op = {
-		.name = "gem_mmap_offset", .prepare = call_gem_create, .call = call_mmap_offset,
-		.settle = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, mmap) {
-	.op = {
-		.name = "mmap", .prepare = new_offset, .call = call_mmap, .undo = undo_mmap,
-		.settle = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, gem_close) {
-	.op = {
-		.name = "gem_close", .prepare = call_gem_create, .call = call_gem_close,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, prime_export) {
-	.op = {
-		.name = "prime_export", .prepare = call_gem_create, .call = call_export,
-		.undo = close_file, .settle = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, prime_import) {
-	.op = {
-		.name = "prime_import", .call = call_import, .undo = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_attach) {
-	.op = {
-		.name = "init_attach", .prepare = new_file, .call = call_attach,
-		.settle = close_file,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_create) {
-	.op = {
-		.name = "init_create", .prepare = new_file, .call = call_create,
-		.settle = close_file, .done = -EEXIST,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, init_create_from_buffer) {
-	.op = {
-		.name = "init_create_from_buffer", .prepare = new_shell,
-		.call = call_create_from_buffer, .settle = free_shell, .done = -EEXIST,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, session_create) {
-	.op = {
-		.name = "session_create", .prepare = new_shell, .call = call_session,
-		.settle = free_shell, .done = -EEXIST,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, session_create_root) {
-	.op = {
-		.name = "session_create_root", .prepare = new_file, .call = call_session_root,
-		.settle = close_file, .done = -EEXIST,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, session_create_sensors) {
-	.op = {
-		.name = "session_create_sensors", .prepare = new_file,
-		.call = call_session_sensors, .settle = close_file, .done = -EEXIST,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, session_create_static) {
-	.op = {
-		.name = "session_create_static", .prepare = new_adsp_file,
-		.call = call_session_static, .settle = close_file, .done = -EEXIST,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, map) {
-	.op = {
-		.name = "map", .prepare = new_number, .call = call_map, .undo = undo_map,
-		.settle = free_buf, .done = -EEXIST,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, map_heap) {
-	.op = {
-		.name = "map_heap", .call = call_grow, .undo = undo_grow,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, munmap) {
-	.op = {
-		.name = "munmap", .prepare = new_mapping, .call = call_unmap,
-		.settle = free_buf, .done = -EINVAL,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, munmap_heap) {
-	.op = {
-		.name = "munmap_heap", .prepare = call_grow, .call = call_shrink,
-		.done = -EINVAL,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, invoke) {
-	.op = {
-		.name = "invoke", .call = call_invoke,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, invoke_large) {
-	.op = {
-		.name = "invoke_large", .call = call_invoke_large,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, invoke_buffer) {
-	.op = {
-		.name = "invoke_buffer", .prepare = new_buf, .call = call_invoke_buffer,
-		.settle = free_buf,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, invoke_handle) {
-	.op = {
-		.name = "invoke_handle", .prepare = new_buf, .call = call_invoke_handle,
-		.settle = give_back,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, call) {
-	.op = {
-		.name = "call", .call = call_call,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, call_buffer) {
-	.op = {
-		.name = "call_buffer", .prepare = new_buf, .call = call_call_buffer,
-		.settle = free_buf,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, call_import) {
-	.op = {
-		.name = "call_import", .prepare = call_import, .call = call_call_import,
-		.settle = close_handle,
-	},
-};
-
-FIXTURE_VARIANT_ADD(faultinject, call_handle) {
-	.op = {
-		.name = "call_handle", .prepare = new_buf, .call = call_call_handle,
-		.settle = give_back,
-	},
-};
+FAULT_OP(open, .call = call_open, .undo = close_file);
+FAULT_OP(close, .prepare = new_process, .call = call_close, .none = true);
+FAULT_OP(query, .call = call_query);
+FAULT_OP(query_legacy, .call = call_query_legacy);
+FAULT_OP(get_param, .call = call_param);
+FAULT_OP(get_param_attribute, .prepare = new_adsp, .call = call_attribute, .settle = close_file,
+	 .once = true);
+FAULT_OP(gem_create, .call = call_gem_create, .undo = close_handle);
+FAULT_OP(buffer_create_cached, .call = call_create_cached, .undo = close_handle);
+FAULT_OP(buffer_create_wc, .call = call_create_write_combined, .undo = close_handle);
+FAULT_OP(buffer_sync, .prepare = new_buf, .call = call_sync, .settle = free_buf);
+FAULT_OP(gem_mmap_offset, .prepare = call_gem_create, .call = call_mmap_offset,
+	 .settle = close_handle);
+FAULT_OP(mmap, .prepare = new_offset, .call = call_mmap, .undo = undo_mmap, .settle = close_handle);
+FAULT_OP(gem_close, .prepare = call_gem_create, .call = call_gem_close);
+FAULT_OP(prime_export, .prepare = call_gem_create, .call = call_export, .undo = close_file,
+	 .settle = close_handle);
+FAULT_OP(prime_import, .call = call_import, .undo = close_handle);
+FAULT_OP(init_attach, .prepare = new_file, .call = call_attach, .settle = close_file);
+FAULT_OP(init_create, .prepare = new_file, .call = call_create, .settle = close_file,
+	 .done = -EEXIST);
+FAULT_OP(init_create_from_buffer, .prepare = new_shell, .call = call_create_from_buffer,
+	 .settle = free_shell, .done = -EEXIST);
+FAULT_OP(session_create, .prepare = new_shell, .call = call_session, .settle = free_shell,
+	 .done = -EEXIST);
+FAULT_OP(session_create_root, .prepare = new_file, .call = call_session_root, .settle = close_file,
+	 .done = -EEXIST);
+FAULT_OP(session_create_sensors, .prepare = new_file, .call = call_session_sensors,
+	 .settle = close_file, .done = -EEXIST);
+FAULT_OP(session_create_static, .prepare = new_adsp_file, .call = call_session_static,
+	 .settle = close_file, .done = -EEXIST);
+FAULT_OP(map, .prepare = new_number, .call = call_map, .undo = undo_map, .settle = free_buf,
+	 .done = -EEXIST);
+FAULT_OP(map_heap, .call = call_grow, .undo = undo_grow);
+FAULT_OP(munmap, .prepare = new_mapping, .call = call_unmap, .settle = free_buf, .done = -EINVAL);
+FAULT_OP(munmap_heap, .prepare = call_grow, .call = call_shrink, .done = -EINVAL);
+FAULT_OP(invoke, .call = call_invoke);
+FAULT_OP(invoke_large, .call = call_invoke_large);
+FAULT_OP(invoke_buffer, .prepare = new_buf, .call = call_invoke_buffer, .settle = free_buf);
+FAULT_OP(invoke_handle, .prepare = new_buf, .call = call_invoke_handle, .settle = give_back);
+FAULT_OP(call, .call = call_call);
+FAULT_OP(call_buffer, .prepare = new_buf, .call = call_call_buffer, .settle = free_buf);
+FAULT_OP(call_import, .prepare = call_import, .call = call_call_import, .settle = close_handle);
+FAULT_OP(call_handle, .prepare = new_buf, .call = call_call_handle, .settle = give_back);
 
 /* The device of the CDSP, by the file that is open. */
 static int device_path(int fd, char *path, size_t size)
@@ -756,7 +575,7 @@ TEST_F_TIMEOUT(faultinject, every_fault, 240)
 {
 	struct fault_state *s = &self->s;
 
-	EXPECT_TRUE(faults_try(&variant->op, s));
+	EXPECT_TRUE(faults_try(variant->op, s));
 	/* The process is as it was. */
 	memset(out, 0, 100);
 	EXPECT_EQ(0, simdsp_echo(s->fd, s->module, in, out, 100));
