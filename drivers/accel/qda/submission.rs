@@ -93,24 +93,28 @@ fn read(address: UserPtr, size: usize) -> Result<uapi::drm_qda_submission> {
     })
 }
 
-/// Writes a completion, and nothing behind it.
+/// Writes a completion, and nothing behind it. The id comes last: whoever finds one has it all.
 fn write(address: UserPtr, size: usize, record: &Record) -> Result {
     let (error, status) = match record.result {
         Ok(status) => (0, status),
         Err(error) => (error.to_errno(), 0),
     };
-    let mut writer = UserSlice::new(address, size).writer();
+    let start = offset_of!(uapi::drm_qda_completion, user_data);
+    let rest = address.wrapping_byte_add(start);
+    let mut writer = UserSlice::new(rest, size - start).writer();
 
     // In the order of the fields. CAST: the bits of signed numbers.
     let result = whole([error as u32, status as u32]);
-    let words: [u64; COMPLETION_LEN / 8] = [record.id, record.user_data, result];
+    let words: [u64; COMPLETION_LEN / 8 - 1] = [record.user_data, result];
     writer.write(&words)?;
     while !writer.is_empty() {
         let len = writer.len().min(COMPLETION_LEN);
 
         writer.write_slice(&[0u8; COMPLETION_LEN][..len])?;
     }
-    Ok(())
+    UserSlice::new(address, size_of::<u64>())
+        .writer()
+        .write(&record.id)
 }
 
 /// Accepts the submission at `address`.

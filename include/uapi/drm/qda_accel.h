@@ -824,7 +824,8 @@ struct drm_qda_submission {
  *   know; or as DRM_QDA_CALL.
  * * ENOTCONN: the file has no queue.
  * * EACCES: another address space than the caller's made the queue.
- * * EFAULT: @submissions cannot be read or written; or as DRM_QDA_CALL.
+ * * EFAULT: @submissions cannot be read or written; or as DRM_QDA_CALL. Or this structure cannot be
+ *   written, and then calls were accepted all the same: those that have an @id.
  * * EPERM, ENOENT, EEXIST, EOPNOTSUPP, ENOMEM: as DRM_QDA_CALL.
  * * ENOSPC: the DSP process holds 1024 numbers.
  * * EPIPE: the DSP process has ended.
@@ -880,7 +881,7 @@ struct drm_qda_cancel {
  * * another: sending failed. The DSP has not got the call.
  */
 struct drm_qda_completion {
-	/** @id: out: id of the submission. */
+	/** @id: out: id of the submission; it is written last. */
 	__u64 id;
 	/** @user_data: out: what was submitted with it. */
 	__u64 user_data;
@@ -899,7 +900,7 @@ struct drm_qda_completion {
  * thread may do that.
  *
  * A signal interrupts the wait only, and nothing is lost; @timeout_ns is a point in time, so that
- * the ioctl can be made again as it is.
+ * the ioctl can be made again as it is. A completion that cannot be written stays to be taken.
  *
  * Completions may grow in later versions of this interface. @completion_size is the size that the
  * caller knows; what a kernel does not know of it is set to 0.
@@ -911,7 +912,8 @@ struct drm_qda_completion {
  * * EINVAL: @max_count is 0 or below @min_count; @completion_size is below the size of
  *   &struct drm_qda_completion; @timeout_ns is negative; or @flags, @reaped or @pad is not 0.
  * * E2BIG: @completion_size is above 4096.
- * * EFAULT: @completions cannot be written.
+ * * EFAULT: @completions cannot be written; or this structure cannot, and then completions may
+ *   have been taken all the same: those that have an @id, if it was 0.
  * * ENOTCONN: the file has no queue.
  * * EACCES: another address space than the caller's made the queue.
  * * EPIPE: the DSP process has ended, and no completion is left.

@@ -542,6 +542,56 @@ TEST_F(submit, fault_costs_nothing_else)
 	EXPECT_EQ(7, good[1]);
 }
 
+TEST_F(submit, ids_tell_what_happened)
+{
+	/* A page whose structures the kernel can read, and not write, and one before it. */
+	long page = sysconf(_SC_PAGESIZE);
+	struct drm_qda_submission submissions[2];
+	struct drm_qda_completion completions[2] = { 0 }, *torn;
+	struct drm_qda_submit *arg;
+	struct drm_qda_reap *taken;
+	char *map;
+
+	map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	arg = (void *)(map + page);
+	taken = (void *)(arg + 1);
+	/* Its id could be written, the rest could not. */
+	torn = (void *)(map + page - sizeof(torn->id));
+	*arg = (struct drm_qda_submit) {
+		.submissions = (uintptr_t)submissions,
+		.submission_size = sizeof(submissions[0]),
+		.arg_size = sizeof(struct drm_qda_call_arg),
+		.count = 2,
+	};
+	*taken = (struct drm_qda_reap) {
+		.completions = (uintptr_t)completions,
+		.completion_size = sizeof(completions[0]),
+		.max_count = 2,
+		.min_count = 2,
+		.timeout_ns = queue_deadline(PATIENCE_MS),
+	};
+	ASSERT_EQ(0, mprotect(map + page, page, PROT_READ));
+
+	ASSERT_EQ(0, queue_create(self->fd, 4, 1));
+	for (int i = 0; i < 2; i++)
+		submissions[i] = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, i);
+	EXPECT_EQ(-EFAULT, qda_ioctl(self->fd, DRM_IOCTL_QDA_SUBMIT, arg));
+	EXPECT_EQ(2, qda_fdinfo(self->fd, "qda-submissions"));
+	EXPECT_EQ(-EFAULT, queue_reap(self->fd, torn, 1, 1, PATIENCE_MS));
+	EXPECT_EQ(0, torn->id);
+	EXPECT_EQ(2, qda_fdinfo(self->fd, "qda-submissions"));
+	EXPECT_EQ(-EFAULT, qda_ioctl(self->fd, DRM_IOCTL_QDA_REAP, taken));
+	EXPECT_EQ(0, qda_fdinfo(self->fd, "qda-submissions"));
+	for (int i = 0; i < 2; i++) {
+		EXPECT_NE(0, submissions[i].id);
+		EXPECT_EQ(submissions[i].id, completions[i].id);
+		EXPECT_EQ(i, completions[i].user_data);
+		EXPECT_EQ(0, completions[i].error);
+	}
+	munmap(map, 2 * page);
+}
+
 TEST_F(submit, structures_may_grow)
 {
 	struct {
