@@ -76,6 +76,13 @@ impl Dispatcher {
         drop(queue);
     }
 
+    /// Runs `f` while no queue has its turn. May sleep.
+    pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _turns = self.turns.lock();
+
+        f()
+    }
+
     // The counters are changed before what they count is looked for, so that of two who do both at
     // a time one sees the other.
 

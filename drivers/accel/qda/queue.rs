@@ -480,7 +480,17 @@ impl Queue {
     pub(crate) fn end_threads(&self) -> bool {
         let mut timeout = msecs_to_jiffies(EXIT_TIMEOUT_MS);
 
-        for (thread, pending) in self.exit_threads(false) {
+        // A process that is no more has no threads: whoever stops the queue waits until these are
+        // sent, and then none is.
+        let exits = self.channel().dispatcher.exclusively(|| {
+            let stopped = self.state.lock().stopped;
+
+            match stopped {
+                true => KVec::new(),
+                false => self.exit_threads(false),
+            }
+        });
+        for (thread, pending) in exits {
             if pending.wait_uninterruptible(timeout) {
                 drop(pending.collect());
                 self.state.lock().threads.exited(thread);

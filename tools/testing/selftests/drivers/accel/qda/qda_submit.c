@@ -825,6 +825,34 @@ TEST_F(submit, closed_with_calls_in_flight)
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "outstanding", 0, PATIENCE_MS));
 }
 
+TEST_F_TIMEOUT(submit, closed_while_threads_end, 120)
+{
+	/* A thread that the DSP needs no more may end before its process, but not after it. */
+	for (int round = 0; round < 20; round++) {
+		struct drm_qda_submission submissions[MAX_THREADS];
+		struct drm_qda_completion completions[MAX_THREADS];
+		int fd = qda_open_process("cdsp");
+		__u32 handle;
+
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, simdsp_open(fd, &handle));
+		ASSERT_EQ(0, queue_create(fd, MAX_THREADS, MAX_THREADS));
+		for (int i = 0; i < MAX_THREADS; i++)
+			submissions[i] = queue_hold(handle, i);
+		ASSERT_EQ(MAX_THREADS, queue_submit(fd, submissions, MAX_THREADS));
+		EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", MAX_THREADS, PATIENCE_MS));
+		EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
+		ASSERT_EQ(MAX_THREADS, queue_reap(fd, completions, MAX_THREADS, MAX_THREADS,
+						  PATIENCE_MS));
+		/* They, and the two that have made calls themselves. */
+		for (int i = 0; i < PATIENCE_MS / 10; i++) {
+			if (simdsp_stat("cdsp", "threads") < MAX_THREADS + 2)
+				break;
+		}
+		close(fd);
+	}
+}
+
 static int submits_and_waits(struct child *parent, void *arg)
 {
 	struct drm_qda_submission submissions[32];
