@@ -733,7 +733,12 @@ pub const SUITES: &[Suite] = &[
             kernel: debug::KERNEL,
             board: "pds",
             script: "tests",
-            args: &["2", "qda_faultinject", "fastrpc_faultinject"],
+            args: &[
+                "2",
+                "qda_faultinject",
+                "qda_faultinject_submit",
+                "fastrpc_faultinject",
+            ],
             // It would switch itself off when allocations of its own fail.
             append: "dma_debug=off",
             limit: 300,

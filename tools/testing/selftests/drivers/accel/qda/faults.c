@@ -119,6 +119,14 @@ bool faults_try(const struct fault_op *op, struct fault_state *state)
 		} else {
 			good = false;
 		}
+		if (good && op->check) {
+			int wrong = op->check(state);
+
+			if (wrong)
+				fprintf(stderr, "# %s: it leaves what it should not: %d\n",
+					op->name, wrong);
+			good = !wrong;
+		}
 		if (op->settle)
 			op->settle(state);
 		if (!good) {

@@ -16,6 +16,7 @@ struct fault_state;
  * @prepare: brings about what a pass needs. Return: 0 or -errno. May be NULL.
  * @call: the operation. Return: 0 or -errno.
  * @undo: takes back a @call that succeeded. May be NULL.
+ * @check: looks at what a pass has left. Return: 0, or -errno if that is wrong. May be NULL.
  * @settle: takes back @prepare, whatever @call came to. May be NULL.
  * @once: whether a @call that has failed is made again only by the next pass; for what is
  *        costly to prepare
@@ -28,6 +29,7 @@ struct fault_op {
 	int (*prepare)(struct fault_state *state);
 	int (*call)(struct fault_state *state);
 	void (*undo)(struct fault_state *state);
+	int (*check)(struct fault_state *state);
 	void (*settle)(struct fault_state *state);
 	bool once;
 	bool none;
