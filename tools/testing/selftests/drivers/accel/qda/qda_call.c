@@ -8,6 +8,7 @@
 
 #include "kselftest_harness.h"
 
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -20,21 +21,12 @@ FIXTURE(call)
 
 FIXTURE_SETUP(call)
 {
-	const char *why = qda_test_begin("call", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	fixture_setup(_metadata, &self->fd, &self->handle);
 }
 
 FIXTURE_TEARDOWN(call)
 {
-	if (self->fd >= 0)
-		close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 static int echo(int fd, __u32 handle, struct drm_qda_call_arg in, struct drm_qda_call_arg out)

@@ -6,6 +6,7 @@
 
 #include "kselftest_harness.h"
 
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -20,20 +21,12 @@ FIXTURE(calls)
 
 FIXTURE_SETUP(calls)
 {
-	const char *why = qda_test_begin("calls", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	fixture_setup(_metadata, &self->fd, &self->handle);
 }
 
 FIXTURE_TEARDOWN(calls)
 {
-	close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 /* A thread that makes a number of calls and looks at every result. */

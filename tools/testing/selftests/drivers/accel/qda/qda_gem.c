@@ -16,6 +16,7 @@
 
 #include "child.h"
 #include "dmabuf.h"
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -33,20 +34,12 @@ FIXTURE(gem)
 
 FIXTURE_SETUP(gem)
 {
-	const char *why = qda_test_begin("gem", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	fixture_setup(_metadata, &self->fd, &self->handle);
 }
 
 FIXTURE_TEARDOWN(gem)
 {
-	close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 /* Allocates from a backend and maps. Return: the flag of the backend that it is from, or -errno. */

@@ -8,6 +8,7 @@
 
 #include "kselftest_harness.h"
 
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -22,21 +23,14 @@ FIXTURE(invoke)
 
 FIXTURE_SETUP(invoke)
 {
-	const char *why = qda_test_begin("invoke", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	if (!fixture_setup(_metadata, &self->fd, &self->handle))
+		return;
 	ASSERT_LT(20, self->handle);
 }
 
 FIXTURE_TEARDOWN(invoke)
 {
-	close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 TEST_F(invoke, calculator)

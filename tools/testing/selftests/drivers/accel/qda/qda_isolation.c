@@ -7,6 +7,7 @@
 #include "kselftest_harness.h"
 
 #include "child.h"
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -23,14 +24,8 @@ FIXTURE(isolation)
 
 FIXTURE_SETUP(isolation)
 {
-	const char *why = qda_test_begin("isolation", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	if (!fixture_setup(_metadata, &self->fd, &self->handle))
+		return;
 	ASSERT_EQ(0, simdsp_info(self->fd, self->handle, &self->info));
 	if (qda_stream_id("cdsp", self->info.bank) < 0)
 		SKIP(return, "no IOMMU is between this DSP and memory");
@@ -38,8 +33,7 @@ FIXTURE_SETUP(isolation)
 
 FIXTURE_TEARDOWN(isolation)
 {
-	close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 /* What a bank of cdsp can reach. Return: number of ranges of its addresses, or -errno. */

@@ -10,6 +10,7 @@
 #include "kselftest_harness.h"
 
 #include "child.h"
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -25,20 +26,12 @@ FIXTURE(lifetime)
 
 FIXTURE_SETUP(lifetime)
 {
-	const char *why = qda_test_begin("lifetime", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	fixture_setup(_metadata, &self->fd, &self->handle);
 }
 
 FIXTURE_TEARDOWN(lifetime)
 {
-	close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 /* How often a signal handler ran. */

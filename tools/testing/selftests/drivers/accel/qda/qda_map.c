@@ -10,6 +10,7 @@
 #include "kselftest_harness.h"
 
 #include "dmabuf.h"
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -28,14 +29,8 @@ FIXTURE(map)
 
 FIXTURE_SETUP(map)
 {
-	const char *why = qda_test_begin("map", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	if (!fixture_setup(_metadata, &self->fd, &self->handle))
+		return;
 	ASSERT_EQ(0, qda_buf_new(self->fd, SIZE, &self->buf));
 	qda_fill(self->buf.map, SIZE, 1);
 }
@@ -44,8 +39,7 @@ FIXTURE_TEARDOWN(map)
 {
 	if (self->fd >= 0)
 		qda_buf_free(&self->buf);
-	close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 static struct drm_qda_mem_map attr(const struct qda_buf *buf, __s32 number)

@@ -14,6 +14,7 @@
 
 #include "child.h"
 #include "dmabuf.h"
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -29,15 +30,9 @@ FIXTURE(prime)
 
 FIXTURE_SETUP(prime)
 {
-	const char *why = qda_test_begin("prime", _metadata->name, true);
-
-	self->fd = -1;
 	self->other = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	if (!fixture_setup(_metadata, &self->fd, &self->handle))
+		return;
 	self->other = qda_open("cdsp");
 	ASSERT_LE(0, self->other);
 }
@@ -45,8 +40,7 @@ FIXTURE_SETUP(prime)
 FIXTURE_TEARDOWN(prime)
 {
 	close(self->other);
-	close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 TEST_F(prime, heap_buffer)

@@ -19,6 +19,7 @@
 #include "kselftest_harness.h"
 
 #include "child.h"
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -42,14 +43,7 @@ FIXTURE(signals)
 
 FIXTURE_SETUP(signals)
 {
-	const char *why = qda_test_begin("signals", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	fixture_setup(_metadata, &self->fd, &self->handle);
 }
 
 FIXTURE_TEARDOWN(signals)

@@ -13,6 +13,7 @@
 #include "kselftest_harness.h"
 
 #include "child.h"
+#include "fixture.h"
 #include "module.h"
 #include "qda.h"
 #include "queue.h"
@@ -34,21 +35,12 @@ FIXTURE(submit)
 
 FIXTURE_SETUP(submit)
 {
-	const char *why = qda_test_begin("submit", _metadata->name, true);
-
-	self->fd = -1;
-	if (why)
-		SKIP(return, "%s", why);
-	self->fd = qda_open_process("cdsp");
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
+	fixture_setup(_metadata, &self->fd, &self->handle);
 }
 
 FIXTURE_TEARDOWN(submit)
 {
-	if (self->fd >= 0)
-		close(self->fd);
-	EXPECT_EQ(0, qda_test_end());
+	fixture_teardown(_metadata, self->fd);
 }
 
 static int poll_events(int fd, int ms)
