@@ -212,49 +212,11 @@ impl Maker<'_> {
 /// # Errors
 ///
 /// As [`AddressSpace::assign_region`], but for a region that there is not.
-fn assign_region(space: &AddressSpace, node: &FwNode) -> Result<bool> {
+pub(crate) fn assign_region(space: &AddressSpace, node: &FwNode) -> Result<bool> {
     match space.assign_region(node) {
         Ok(()) => Ok(true),
         Err(ENODEV) => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// Memory for banks that are not behind an IOMMU. It outlives the banks, since buffers do.
-pub(crate) struct Region {
-    /// What memory is allocated for.
-    pub(crate) space: Arc<AddressSpace>,
-    /// Whether the memory has `struct page`s.
-    pub(crate) has_pages: bool,
-}
-
-impl Region {
-    /// The memory of the DSP called `dsp`, whose node is `node`.
-    ///
-    /// # Errors
-    ///
-    /// Whatever making its device reports.
-    pub(crate) fn new(node: &FwNode, dsp: &CStr, soc: &SocData) -> Result<Self> {
-        // One may be left from before a restart, for buffers that are still there.
-        static COUNT: Atomic<u64> = Atomic::new(0);
-
-        let domain = Domain::of(dsp.to_bytes())?;
-        let count = COUNT.fetch_add(1, Relaxed);
-        let name = CString::try_from_fmt(fmt!("{}-memory-{}", dsp, count))?;
-        let mask = DmaMask::try_new(soc.dma_bits(domain))?;
-        let space = AddressSpace::new(None, node, &name, mask)?;
-
-        let reserved = domain.has_pool() && assign_region(&space, node)?;
-        let no_map = node
-            .property_get_reference_args(c"memory-region", NArgs::N(0), 0)
-            .is_ok_and(|args| {
-                args.fwnode()
-                    .is_some_and(|n| n.property_read_bool(c"no-map"))
-            });
-        Ok(Self {
-            space: Arc::new(space, GFP_KERNEL)?,
-            has_pages: !(reserved && no_map),
-        })
     }
 }
 

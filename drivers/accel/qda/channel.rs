@@ -6,8 +6,7 @@ use crate::{
     attributes::Attributes,
     bank::{
         Lease,
-        Pool,
-        Region, //
+        Pool, //
     },
     call::{
         Calls,
@@ -22,6 +21,7 @@ use crate::{
     payload::Payload,
     process::Process,
     proto::ProtectionDomain,
+    region::Region,
     transport::Transport, //
 };
 use core::ops::Deref;

@@ -5,10 +5,7 @@
 #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
 use crate::compat::Nodes;
 use crate::{
-    bank::{
-        Pool,
-        Region, //
-    },
+    bank::Pool,
     call::Calls,
     channel::{
         Channel,
@@ -29,6 +26,7 @@ use crate::{
         Scm, //
     },
     module_parameters,
+    region::Region,
     soc::{
         SocData,
         OF_ID_TABLE, //

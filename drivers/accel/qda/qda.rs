@@ -14,7 +14,7 @@
 //! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call
 //!   them, and where a DSP process has them.
 //! - [`arena`]: memory of calls.
-//! - [`bank`]: context banks and their leases.
+//! - [`bank`], [`region`]: context banks and their leases, and memory for those without an IOMMU.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`ring`], [`threads`], [`turns`], [`state`], [`slots`],
 //!   [`numbers`], [`domain`], [`exits`], [`pages`], [`words`]: pure code.
@@ -51,6 +51,7 @@ mod payload;
 mod process;
 mod proto;
 mod queue;
+mod region;
 mod ring;
 mod session;
 mod slots;
