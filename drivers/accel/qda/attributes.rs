@@ -5,10 +5,7 @@
 //! The DSP is asked once, for all of them, when somebody wants to know the first.
 
 use crate::{
-    call::{
-        Outcome,
-        Pending, //
-    },
+    call::Pending,
     channel::Channel,
     frame::Frame,
     layout::Arg,
@@ -32,10 +29,7 @@ use kernel::{
     current,
     new_mutex,
     prelude::*,
-    sync::{
-        barrier,
-        Mutex, //
-    },
+    sync::Mutex,
     time::msecs_to_jiffies, //
 };
 
@@ -161,14 +155,11 @@ fn send(channel: &Channel, who: &Identity) -> Result<Pending<Payload>> {
 
 /// What a call says that has ended.
 fn read(pending: Pending<Payload>) -> Result<Values> {
-    let payload = match pending.collect() {
-        (Outcome::Status(0), Some(payload)) => payload,
-        (Outcome::Status(STATUS_UNSUPPORTED), _) => return Err(EOPNOTSUPP),
-        (Outcome::Status(_), _) => return Err(EREMOTEIO),
-        (Outcome::Gone, _) => return Err(EPIPE),
+    let payload = match pending.answer()? {
+        (0, payload) => payload,
+        (STATUS_UNSUPPORTED, _) => return Err(EOPNOTSUPP),
+        _ => return Err(EREMOTEIO),
     };
-    // What the DSP wrote before its reply must be seen after it.
-    barrier::dma_mb(barrier::Read);
 
     let mut bytes = KBox::new([0u8; COUNT * 4], GFP_KERNEL)?;
     payload.read(1, &mut bytes[..])?;

@@ -44,10 +44,7 @@ use kernel::{
     current,
     drm::gem::BaseObject,
     prelude::*,
-    sync::{
-        barrier,
-        Arc, //
-    },
+    sync::Arc,
     uaccess::{
         UserPtr,
         UserSlice, //
@@ -404,9 +401,6 @@ impl Invoke {
     ///
     /// [`EFAULT`] if the program's memory cannot be written.
     pub(crate) fn finish(&self, payload: &Payload, status: i32) -> Result<i32> {
-        // What the DSP wrote before its reply must be seen after it.
-        barrier::dma_mb(barrier::Read);
-
         payload.take_back();
         for (index, range) in payload.inline() {
             if index >= self.scalars.in_bufs() {

@@ -6,7 +6,10 @@
 //! meant stands in their first argument.
 
 use crate::{
-    call::Pending,
+    call::{
+        Outcome,
+        Pending, //
+    },
     channel::Channel,
     frame::Frame,
     heap::Region,
@@ -27,7 +30,10 @@ use crate::{
 use kernel::{
     current,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        barrier,
+        Arc, //
+    }, //
 };
 
 /// Bit that sets the thread numbers of [`KernelCall::Release`] apart from those of threads.
@@ -357,6 +363,23 @@ impl Part<'_> {
             },
             Self::Output(len) => Arg::Inline { len: *len },
         }
+    }
+}
+
+impl Pending<Payload> {
+    /// What the DSP has answered to a call that has ended: its status, and what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`EPIPE`]: the DSP went away, or the process has ended.
+    pub(crate) fn answer(self) -> Result<(i32, Payload)> {
+        let (Outcome::Status(status), Some(payload)) = self.collect() else {
+            return Err(EPIPE);
+        };
+
+        // What the DSP wrote before its reply must be seen after it.
+        barrier::dma_mb(barrier::Read);
+        Ok((status, payload))
     }
 }
 

@@ -4,10 +4,7 @@
 //! pieces of the process' heap.
 
 use crate::{
-    call::{
-        Outcome,
-        Pending, //
-    },
+    call::Pending,
     gem::Buffer,
     held::Holding,
     kernel_call::{
@@ -29,7 +26,6 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        barrier,
         Arc, //
     },
     time::msecs_to_jiffies, //
@@ -79,12 +75,8 @@ impl Part {
 /// What the DSP answered, with the 8 bytes that it wrote into the argument `answer`.
 fn outcome(pending: Pending<Payload>, answer: Option<usize>) -> Result<(i32, u64)> {
     pending.wait_killable(msecs_to_jiffies(TIMEOUT_MS))?;
-    let (Outcome::Status(status), Some(payload)) = pending.collect() else {
-        return Err(EPIPE);
-    };
+    let (status, payload) = pending.answer()?;
 
-    // What the DSP wrote before its reply must be seen after it.
-    barrier::dma_mb(barrier::Read);
     let word = match answer {
         Some(index) if status == 0 => {
             let mut bytes = [0u8; 8];

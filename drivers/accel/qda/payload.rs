@@ -161,16 +161,17 @@ impl Payload {
     }
 
     /// Takes back the buffers that the DSP says it gives back. The first time counts: a call that
-    /// was polled is answered after its results were taken.
+    /// was polled is answered after its results were taken. The results can be read when this
+    /// returns.
     pub(crate) fn take_back(&self) {
         let Some(place) = &self.0.place else {
             return;
         };
+        // What the DSP wrote before its reply must be seen after it.
+        barrier::dma_mb(barrier::Read);
         if place.taken_back.xchg(true, Full) {
             return;
         }
-        // What the DSP wrote before its reply must be seen after it.
-        barrier::dma_mb(barrier::Read);
 
         for start in place.layout.fdlist().step_by(8) {
             let mut number = [0u8; 8];
