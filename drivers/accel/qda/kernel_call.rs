@@ -180,11 +180,14 @@ impl KernelCall<'_> {
     const METHOD_MEM_MAP: u8 = 10;
     const METHOD_MEM_UNMAP: u8 = 11;
 
-    /// Index of the argument in which [`KernelCall::Grow`] answers.
-    pub(crate) const GROW_ANSWER: usize = 2;
-
-    /// Index of the argument in which [`KernelCall::Map`] answers.
-    pub(crate) const MAP_ANSWER: usize = 3;
+    /// Index of the argument in which the DSP answers a word, if it does.
+    pub(crate) fn word(&self) -> Option<usize> {
+        match self {
+            Self::Grow { .. } => Some(2),
+            Self::Map(_) => Some(3),
+            _ => None,
+        }
+    }
 
     /// Sends the call for the process `who`.
     ///

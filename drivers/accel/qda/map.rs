@@ -72,12 +72,12 @@ impl Part {
     }
 }
 
-/// What the DSP answered, with the 8 bytes that it wrote into the argument `answer`.
-fn outcome(pending: Pending<Payload>, answer: Option<usize>) -> Result<(i32, u64)> {
+/// What the DSP answered, with the word that it wrote into the argument `word`.
+fn outcome(pending: Pending<Payload>, word: Option<usize>) -> Result<(i32, u64)> {
     pending.wait_killable(msecs_to_jiffies(TIMEOUT_MS))?;
     let (status, payload) = pending.answer()?;
 
-    let word = match answer {
+    let word = match word {
         Some(index) if status == 0 => {
             let mut bytes = [0u8; 8];
             payload.read(index, &mut bytes)?;
@@ -88,24 +88,36 @@ fn outcome(pending: Pending<Payload>, answer: Option<usize>) -> Result<(i32, u64
     Ok((status, word))
 }
 
-/// Whether the DSP has, or may have, done what it was asked for.
-enum Done {
-    /// It has.
-    Yes,
-    /// It has not.
-    No,
-    /// It did not answer.
-    Unknown,
-}
-
-impl Done {
-    fn of(result: &Result<(i32, u64)>) -> Self {
-        match result {
-            Ok((0, _)) => Self::Yes,
-            Ok(_) => Self::No,
-            Err(_) => Self::Unknown,
+/// Asks the DSP for something. If it has done it, `done` gets the word that it answered with it, or
+/// 0; if it has not, `undone` is called.
+///
+/// # Errors
+///
+/// - [`ETIMEDOUT`], [`EINTR`]: the DSP did not answer. It may do it yet: neither is called.
+/// - those of sending, of `done` and of `undone`.
+fn ask(
+    session: &Session,
+    process: &Process,
+    call: &KernelCall<'_>,
+    done: impl FnOnce(u64) -> Result,
+    undone: impl FnOnce() -> Result,
+) -> Result<(i32, u64)> {
+    let pending = match call.send(session.channel(), &process.identity) {
+        Ok(pending) => pending,
+        Err(error) => {
+            undone()?;
+            return Err(error);
         }
+    };
+
+    let result = outcome(pending, call.word());
+    match result {
+        Ok((0, word)) => done(word)?,
+        Ok(_) => undone()?,
+        // What it was given stays with it until the process has ended.
+        Err(_) => {}
     }
+    result
 }
 
 /// What the DSP is told of a mapping, and the driver makes nothing of.
@@ -144,33 +156,30 @@ pub(crate) fn map(session: &Session, number: i32, part: &Part, told: Told) -> Re
         client_address: told.client_address,
         page,
     };
-    let pending = match KernelCall::Map(&request).send(session.channel(), who) {
-        Ok(pending) => pending,
-        Err(error) => {
-            unmapped(&process, number);
-            return Err(error);
-        }
-    };
 
-    let result = outcome(pending, Some(KernelCall::MAP_ANSWER));
-    match Done::of(&result) {
-        Done::Yes => who.held.with(|numbers| {
-            numbers.mapped(number, result.map_or(0, |(_, address)| address), part.len);
-            Ok(())
-        })?,
-        Done::No => unmapped(&process, number),
-        // The DSP may map it yet: the memory stays until the process has ended.
-        Done::Unknown => {}
-    }
-    result
+    ask(
+        session,
+        &process,
+        &KernelCall::Map(&request),
+        |address| mapped_at(&process, number, address, part.len),
+        || unmapped(&process, number),
+    )
 }
 
-fn unmapped(process: &Process, number: i32) {
+fn mapped_at(process: &Process, number: i32, address: u64, size: u64) -> Result {
+    process.identity.held.with(|numbers| {
+        numbers.mapped(number, address, size);
+        Ok(())
+    })
+}
+
+fn unmapped(process: &Process, number: i32) -> Result {
     let held = &process.identity.held;
     let buffer = held.with(|numbers| Ok(numbers.unmapped(number)));
 
     // Dropped here, without the lock.
     drop(buffer);
+    Ok(())
 }
 
 /// Undoes [`map`] of `number`, or of whatever number for `None`, at the DSP's `address`. Returns
@@ -183,36 +192,21 @@ fn unmapped(process: &Process, number: i32) {
 /// - those of [`Session::process`] and of sending.
 pub(crate) fn unmap(session: &Session, number: Option<i32>, address: u64) -> Result<i32> {
     let process = session.process()?;
-    let who = &process.identity;
-    let (number, size) = who
-        .held
-        .with(|numbers| numbers.ask_unmap(number, address))?;
-    let keep = || {
-        who.held.with(|numbers| {
-            numbers.mapped(number, address, size);
-            Ok(())
-        })
-    };
+    let held = &process.identity.held;
+    let (number, size) = held.with(|numbers| numbers.ask_unmap(number, address))?;
 
-    let request = KernelCall::Unmap {
-        number,
-        address,
-        size,
-    };
-    let pending = match request.send(session.channel(), who) {
-        Ok(pending) => pending,
-        Err(error) => {
-            keep()?;
-            return Err(error);
-        }
-    };
-    let result = outcome(pending, None);
-    match Done::of(&result) {
-        Done::Yes => unmapped(&process, number),
-        Done::No => keep()?,
-        Done::Unknown => {}
-    }
-    result.and_then(|(status, _)| status_to_value(status))
+    let (status, _) = ask(
+        session,
+        &process,
+        &KernelCall::Unmap {
+            number,
+            address,
+            size,
+        },
+        |_| unmapped(&process, number),
+        || mapped_at(&process, number, address, size),
+    )?;
+    status_to_value(status)
 }
 
 /// Adds a part of a buffer to the heap of the DSP process. Returns the DSP's status and the address
@@ -236,38 +230,35 @@ pub(crate) fn grow(
     let page = part.page(&mapped)?;
 
     who.with_space(|space| space.ask_grow(mapped.clone(), part.len))?;
-    let request = KernelCall::Grow {
-        flags,
-        client_address,
-        page,
-    };
-    let pending = match request.send(session.channel(), who) {
-        Ok(pending) => pending,
-        Err(error) => {
-            forget(&process, &mapped);
-            return Err(error);
-        }
-    };
 
-    let result = outcome(pending, Some(KernelCall::GROW_ANSWER));
-    match Done::of(&result) {
-        Done::Yes => who.with_space(|space| {
-            space.grown(&mapped, result.map_or(0, |(_, address)| address));
-            Ok(())
-        })?,
-        Done::No => forget(&process, &mapped),
-        Done::Unknown => {}
-    }
-    result
+    ask(
+        session,
+        &process,
+        &KernelCall::Grow {
+            flags,
+            client_address,
+            page,
+        },
+        |address| grown(&process, &mapped, address),
+        || forget(&process, &mapped),
+    )
 }
 
-fn forget(process: &Process, memory: &Arc<Mapped>) {
+fn grown(process: &Process, memory: &Arc<Mapped>, address: u64) -> Result {
+    process.identity.with_space(|space| {
+        space.grown(memory, address);
+        Ok(())
+    })
+}
+
+fn forget(process: &Process, memory: &Arc<Mapped>) -> Result {
     let piece = process
         .identity
         .with_space(|space| Ok(space.take_heap(memory)));
 
     // Dropped here, without the lock.
     drop(piece);
+    Ok(())
 }
 
 /// Undoes [`grow`] of exactly `len` bytes at the DSP's `address`. Returns the DSP's status.
@@ -281,26 +272,13 @@ pub(crate) fn shrink(session: &Session, address: u64, len: u64) -> Result<i32> {
     let process = session.process()?;
     let who = &process.identity;
     let memory = who.with_space(|space| space.ask_shrink(address, len))?;
-    let keep = || {
-        who.with_space(|space| {
-            space.grown(&memory, address);
-            Ok(())
-        })
-    };
 
-    let request = KernelCall::Shrink { address, size: len };
-    let pending = match request.send(session.channel(), who) {
-        Ok(pending) => pending,
-        Err(error) => {
-            keep()?;
-            return Err(error);
-        }
-    };
-    let result = outcome(pending, None);
-    match Done::of(&result) {
-        Done::Yes => forget(&process, &memory),
-        Done::No => keep()?,
-        Done::Unknown => {}
-    }
-    result.and_then(|(status, _)| status_to_value(status))
+    let (status, _) = ask(
+        session,
+        &process,
+        &KernelCall::Shrink { address, size: len },
+        |_| forget(&process, &memory),
+        || grown(&process, &memory, address),
+    )?;
+    status_to_value(status)
 }
