@@ -6,9 +6,9 @@ use crate::dsp::Dsp;
 use crate::wire::{Notice, Response, PD_EXIT_CTX};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Pause between two messages.
+/// Pause between two messages, at least.
 const PAUSE: Duration = Duration::from_micros(200);
 /// Longest message.
 const LONGEST: usize = 64;
@@ -85,7 +85,8 @@ pub fn nonsense(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// A thread that sends such messages for as long as this lives, whenever there is a channel.
+/// A thread that sends such messages for as long as this lives, whenever there is a channel: the next
+/// when the guest has read the last, and has had as long again for itself.
 #[derive(Debug)]
 pub struct Babble {
     stop: Arc<AtomicBool>,
@@ -110,12 +111,18 @@ impl Babble {
             .spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let Some(dsp) = dsp.upgrade() else { return };
-                    // Without a channel there is nobody to hear it.
-                    if dsp.say(&nonsense(&mut random)).is_ok() {
-                        sent.fetch_add(1, Ordering::Relaxed);
-                    }
+                    let since = Instant::now();
+                    let heard = dsp.tell(&nonsense(&mut random), &stop).is_ok();
                     drop(dsp);
-                    std::thread::sleep(PAUSE);
+                    // Without a channel there is nobody to hear it.
+                    if !heard {
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    // Half the guest's time is its own: one that does nothing but take interrupts
+                    // can't do anything about them, whatever the driver.
+                    std::thread::sleep(PAUSE.max(since.elapsed()));
                 }
             })?;
         Ok(babble)

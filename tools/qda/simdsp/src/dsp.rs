@@ -31,6 +31,8 @@ const MAX_WORKERS: usize = 300;
 /// First handle given out: above all static ones, and those from 0x100 on by which the user library
 /// knows static processes.
 const FIRST_HANDLE: u32 = 0x1000;
+/// Sleep between looks at whether the guest has read a message.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// What a DSP is made of.
 #[derive(Debug, Clone)]
@@ -300,6 +302,21 @@ impl Dsp {
     pub fn say(&self, message: &[u8]) -> anyhow::Result<()> {
         let channel = self.inner().channel.clone();
         channel.context("the channel is closed")?.send(message)
+    }
+
+    /// As [`Dsp::say`], and waits until the guest has read all that was sent, or until `stop`.
+    ///
+    /// # Errors
+    ///
+    /// The channel is or was closed, or fails.
+    pub(crate) fn tell(&self, message: &[u8], stop: &AtomicBool) -> anyhow::Result<()> {
+        let channel = self.inner().channel.clone();
+        let channel = channel.context("the channel is closed")?;
+        channel.send(message)?;
+        while !channel.is_read()? && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Has it say things that mean nothing, all the time, as this seed decides, or no longer. Gives

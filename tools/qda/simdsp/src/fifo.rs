@@ -92,6 +92,15 @@ impl Fifo {
         }
     }
 
+    /// Whether the reader has read all of it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not in RAM.
+    pub fn is_empty(&self) -> Result<bool, OutOfRam> {
+        Ok(self.tail()? == self.head()?)
+    }
+
     /// Copies all unread bytes, without consuming them.
     ///
     /// # Errors

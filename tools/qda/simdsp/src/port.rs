@@ -77,6 +77,15 @@ pub trait Channel: Send + Sync {
         self.send(payload)
     }
 
+    /// Whether the guest has read all that was sent.
+    ///
+    /// # Errors
+    ///
+    /// The channel is closed, or the FIFO is not in RAM.
+    fn is_read(&self) -> anyhow::Result<bool> {
+        Ok(true)
+    }
+
     /// How the link is served, if it can be measured.
     fn pace(&self) -> Option<&Pace> {
         None

@@ -132,6 +132,10 @@ impl Dsp {
             "violations" => self.judge().count(),
             "outstanding" => self.inner().outstanding.len() as u64,
             "processes" => self.inner().processes.len() as u64,
+            "babbled" => {
+                let inner = self.inner();
+                inner.babble.as_ref().map_or(0, |babble| babble.sent())
+            }
             "held" => self.inner().held.len() as u64,
             "listeners" => listeners(&self.inner()) as u64,
             "waiters" => {

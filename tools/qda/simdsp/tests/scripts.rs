@@ -6,6 +6,7 @@ mod guest;
 
 use guest::{words, Arg, Caller, Guest, Sent};
 use simdsp::glink::Side;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const BAD_STATE: i32 = 0x8000_040Du32 as i32;
@@ -208,6 +209,24 @@ fn unasked() {
     assert_eq!(guest.ask("end"), "ok");
     while !guest.is_quiet() {}
     assert!(guest.is_quiet());
+}
+
+/// A DSP that babbles waits for a guest that reads slowly.
+#[test]
+fn babble_waits() {
+    let guest = Guest::new();
+    guest.deaf.store(true, Ordering::Relaxed);
+    assert_eq!(guest.ask("babble cdsp on 7"), "ok 0");
+    assert!(guest.raw_answer().is_some());
+    assert!(guest.is_quiet());
+    guest.deaf.store(false, Ordering::Relaxed);
+    assert!(guest.raw_answer().is_some());
+    assert!(guest.raw_answer().is_some());
+    // One that waits can be stopped as well.
+    guest.deaf.store(true, Ordering::Relaxed);
+    while !guest.is_quiet() {}
+    let count = guest.ask("babble cdsp off");
+    assert!(count.starts_with("ok "), "{count}");
 }
 
 #[test]

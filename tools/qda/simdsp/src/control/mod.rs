@@ -49,8 +49,9 @@
 //! `replies`, `drops` (answers swallowed by a script), `attaches`, `creates`, `releases` (answered
 //! 0), `heaps` (of static processes, handed over), `queries` (of attributes, answered 0),
 //! `query_pd` (protection domain of the newest of them), `opens`, `last_client` (id of the newest
-//! process). Since the test began: `faults`, `violations`. Now: `outstanding`, `processes`, those of
-//! each domain (`root`, `sensors`, `user`, `static`), those in poll mode (`polled`), `threads`
+//! process). Since the test began: `faults`, `violations`. Since the last `babble`: `babbled`
+//! (messages that mean nothing and that the guest has read). Now: `outstanding`, `processes`, those
+//! of each domain (`root`, `sensors`, `user`, `static`), those in poll mode (`polled`), `threads`
 //! (that have called and have not exited), `held`, `listeners`, `parked` (held and listeners),
 //! `waiters` (for messages), `maps` (numbers and heap pieces mapped into processes), `mappings`
 //! (bytes that all banks map), `banks`.

@@ -206,6 +206,11 @@ impl Channel for Outlet {
         })
     }
 
+    fn is_read(&self) -> anyhow::Result<bool> {
+        ensure!(self.open.load(Ordering::Acquire), "the channel is closed");
+        Ok(self.outbox.pipes.to_guest.is_empty()?)
+    }
+
     /// None where a sender may have to wait for intents, which the link's own thread must not.
     fn pace(&self) -> Option<&Pace> {
         self.credit.is_none().then_some(&*self.outbox.pace)

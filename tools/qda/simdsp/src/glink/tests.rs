@@ -219,6 +219,24 @@ fn handshake_messages_and_wraps() {
 }
 
 #[test]
+fn a_sender_can_tell_what_is_read() {
+    let (guest, link, echo, _) = start();
+    let rcid = guest.come_up();
+    guest.bind(rcid, 7);
+    wait_log(&echo, &["opened"]);
+    let channel = echo.channel.lock().unwrap().clone().unwrap();
+    assert!(channel.is_read().unwrap());
+    channel.send(b"x").unwrap();
+    assert!(!channel.is_read().unwrap());
+    guest.get(24);
+    assert!(channel.is_read().unwrap());
+    // What nobody will read is not waited for.
+    channel.send(b"x").unwrap();
+    drop(link);
+    assert!(channel.is_read().is_err());
+}
+
+#[test]
 fn chunks_make_one_message() {
     let (guest, _link, echo, _) = start();
     let rcid = guest.come_up();

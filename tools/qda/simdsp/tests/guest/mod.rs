@@ -10,6 +10,7 @@ use simdsp::dsp::{Config, Dsp};
 use simdsp::pace::Pace;
 use simdsp::port::{Bank, Channel, Fault, Mapping, Memory};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -113,15 +114,23 @@ impl Memory for Ram {
     }
 }
 
-struct Answers(Mutex<Sender<Vec<u8>>>, Arc<Pace>);
+struct Answers {
+    sender: Mutex<Sender<Vec<u8>>>,
+    pace: Arc<Pace>,
+    deaf: Arc<AtomicBool>,
+}
 
 impl Channel for Answers {
     fn send(&self, payload: &[u8]) -> anyhow::Result<()> {
-        Ok(self.0.lock().unwrap().send(payload.to_vec())?)
+        Ok(self.sender.lock().unwrap().send(payload.to_vec())?)
+    }
+
+    fn is_read(&self) -> anyhow::Result<bool> {
+        Ok(!self.deaf.load(Ordering::Relaxed))
     }
 
     fn pace(&self) -> Option<&Pace> {
-        Some(&self.1)
+        Some(&self.pace)
     }
 }
 
@@ -188,6 +197,8 @@ pub struct Guest {
     pub ram: Arc<Ram>,
     pub dsp: Arc<Dsp>,
     pub control: Arc<Server>,
+    /// Whether it looks as if the guest had not read what it was sent.
+    pub deaf: Arc<AtomicBool>,
     answers: Receiver<Vec<u8>>,
     sequence: u64,
     next: u64,
@@ -209,7 +220,12 @@ impl Guest {
         let dsp = Dsp::new(config, ram.clone());
         let (sender, answers) = channel();
         let pace = Arc::new(Pace::default());
-        dsp.opened(Arc::new(Answers(Mutex::new(sender), pace.clone())));
+        let deaf = Arc::new(AtomicBool::new(false));
+        dsp.opened(Arc::new(Answers {
+            sender: Mutex::new(sender),
+            pace: pace.clone(),
+            deaf: deaf.clone(),
+        }));
         let paces = vec![(dsp.label().to_owned(), pace)];
         let control = Arc::new(Server::new(vec![dsp.clone()]).with_paces(paces));
         assert_eq!(control.handle("begin test"), "ok\n");
@@ -217,6 +233,7 @@ impl Guest {
             ram,
             dsp,
             control,
+            deaf,
             answers,
             sequence: 0,
             next: 0x8000_0000,
@@ -227,8 +244,11 @@ impl Guest {
     /// Opens the channel again after it was closed.
     pub fn reopen(&mut self) {
         let (sender, answers) = channel();
-        let channel = Answers(Mutex::new(sender), Arc::default());
-        self.dsp.opened(Arc::new(channel));
+        self.dsp.opened(Arc::new(Answers {
+            sender: Mutex::new(sender),
+            pace: Arc::default(),
+            deaf: self.deaf.clone(),
+        }));
         self.answers = answers;
     }
 
