@@ -9,7 +9,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `begin <test>` | `ok`; forgets scripts and records, loads the script of that name, if there is one |
-//! | `end` | `ok`, or `fail <n>` and n lines of problems, after waiting up to 2 s for the test's calls and processes to end |
+//! | `end` | `ok`, or `fail <n>` and n lines of problems, after waiting up to 10 s for the test's calls and processes to end |
 //! | `script <JSON on one line>` | `ok`; see [`crate::script`] |
 //! | `allow <rule>` | `ok`; the test may break this rule of [`crate::strict`] |
 //! | `allow-leaks` | `ok`; the driver is known to leave memory mapped, which `end` doesn't count then |
@@ -78,8 +78,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long `end` waits for calls and processes.
-const SETTLE: Duration = Duration::from_secs(2);
+/// How long `end` waits for calls and processes: longer than a guest takes that is slow and has to
+/// share its CPU, shorter than a test waits for the answer.
+const SETTLE: Duration = Duration::from_secs(10);
 /// How long a reverse call waits for a listener, and for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For how many milliseconds a DSP that restarts is away.
