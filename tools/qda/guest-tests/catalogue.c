@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "catalogue.h"
+#include "patience.h"
 
 /* Longer than any test takes that doesn't hang. */
 #define LIMIT_S		60
@@ -127,14 +128,6 @@ static void judge(void)
 		EXPECT("leak", !"something was left behind");
 }
 
-/* How much longer all takes than on the normal kernel. */
-static int slower(void)
-{
-	const char *times = getenv("QDA_SLOWER");
-
-	return times ? atoi(times) : 1;
-}
-
 static int run(const struct entry *entry)
 {
 	char name[64];
@@ -146,7 +139,7 @@ static int run(const struct entry *entry)
 		printf("# the simulator's control port: error %d\n", -ret);
 		return 1;
 	}
-	alarm(LIMIT_S * slower());
+	alarm(qda_patience(LIMIT_S));
 	EXPECT_EQ("not provoked", 0, simdsp_cmd(NULL, "profile %s", driver()));
 	entry->run();
 	judge();

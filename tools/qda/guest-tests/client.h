@@ -21,7 +21,7 @@
 #define BAD_STATE	"0x8000040d"
 
 /* How long a program may take to get where it should be, in milliseconds. */
-#define PATIENCE	10000
+#define PATIENCE	qda_patience(10000)
 
 /* What programs have sent to the system log. */
 static struct {

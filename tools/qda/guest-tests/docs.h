@@ -29,7 +29,7 @@
 #define SUM		499500
 
 /* How long a device may take to go or to come, in milliseconds. */
-#define PATIENCE	10000
+#define PATIENCE	qda_patience(10000)
 
 /* Bytes that pass for a program. */
 static inline void make_program(void *program, size_t size)

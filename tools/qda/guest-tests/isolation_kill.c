@@ -167,7 +167,7 @@ int main(int argc, char **argv)
 		for (int i = 0; i < clients; i++)
 			waitpid(pids[i], NULL, 0);
 
-		/* Waits for the DSP processes to end, for two seconds at most. */
+		/* Waits for the DSP processes to end, for ten seconds at most. */
 		problems = simdsp_end();
 		if (problems)
 			printf("# kill %d of %d: %d problems\n", number + 1, times, problems);

@@ -14,7 +14,7 @@
 
 #include "published.h"
 
-#define PATIENCE	10000
+#define PATIENCE	qda_patience(10000)
 #define NOBODY		65534
 
 /* Static handles, and what is called there. */

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "patience.h"
 #include "simdsp.h"
 
 /** struct tap_test - one test */
@@ -72,7 +73,7 @@ static inline int tap_run(const struct tap_test *tests, int count)
 		if (!pid) {
 			int ret = simdsp_begin(tests[i].name);
 
-			alarm(60);
+			alarm(qda_patience(60));
 			if (ret) {
 				printf("# the simulator's control port: error %d\n", -ret);
 				_exit(1);

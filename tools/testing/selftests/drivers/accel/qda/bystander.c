@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bystander.h"
+#include "patience.h"
 #include "qda.h"
 #include "simdsp.h"
 
@@ -65,7 +66,7 @@ static bool calls_are(struct bystander *bystander, long long wanted)
 {
 	long long calls = -1;
 
-	for (int i = 0; i < 500 && calls != wanted; i++) {
+	for (int i = 0; i < qda_patience(500) && calls != wanted; i++) {
 		calls = qda_fdinfo(bystander->fd, "qda-calls");
 		if (calls != wanted)
 			usleep(10000);

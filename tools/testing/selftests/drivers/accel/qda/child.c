@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "patience.h"
 #include "qda.h"
 
 int child_start(struct child *child, int (*main)(struct child *parent, void *arg), void *arg)
@@ -51,7 +52,7 @@ int child_hear(struct child *other, int ms)
 	struct pollfd pfd = { .fd = other->from, .events = POLLIN };
 	int number;
 
-	switch (poll(&pfd, 1, ms)) {
+	switch (poll(&pfd, 1, qda_patience(ms))) {
 	case 0:
 		return -ETIMEDOUT;
 	case -1:
@@ -62,7 +63,7 @@ int child_hear(struct child *other, int ms)
 
 int child_wait(struct child *child, int ms)
 {
-	long long end = qda_now_ms() + ms;
+	long long end = qda_now_ms() + qda_patience(ms);
 	int status;
 
 	close(child->to);

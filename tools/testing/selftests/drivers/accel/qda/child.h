@@ -33,7 +33,11 @@ int child_start(struct child *child, int (*main)(struct child *parent, void *arg
 /** child_tell() - send a number to the other side. */
 void child_tell(struct child *other, int number);
 
-/** child_hear() - receive a number. Return: the number, -ETIMEDOUT after @ms, or -EPIPE. */
+/**
+ * child_hear() - receive a number
+ *
+ * Return: the number, -ETIMEDOUT after qda_patience(@ms), or -EPIPE.
+ */
 int child_hear(struct child *other, int ms);
 
 /** child_wait() - reap a child. Return: its wait status, or -ETIMEDOUT (after killing it). */

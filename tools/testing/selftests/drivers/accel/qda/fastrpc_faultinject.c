@@ -11,10 +11,9 @@
 
 #include <misc/fastrpc.h>
 
-#include "kselftest_harness.h"
-
 #include "dmabuf.h"
 #include "faults.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

@@ -13,10 +13,9 @@
 
 #include <misc/fastrpc.h>
 
-#include "kselftest_harness.h"
-
 #include "child.h"
 #include "dmabuf.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

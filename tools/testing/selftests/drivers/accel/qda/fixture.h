@@ -7,8 +7,7 @@
 
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 

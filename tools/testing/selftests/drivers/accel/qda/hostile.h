@@ -13,9 +13,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "kselftest_harness.h"
-
 #include "bystander.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

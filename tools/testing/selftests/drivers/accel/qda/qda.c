@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "patience.h"
 #include "qda.h"
 #include "simdsp.h"
 #include "sysfs.h"
@@ -394,7 +395,7 @@ int qda_rebind(const char *dsp)
 		return -ENODEV;
 	ret = sysfs_write(RPMSG_DRIVER "/unbind", name);
 	/* The channel closed with the driver; the DSP offers it anew, and the driver takes it. */
-	for (int i = 0; !ret && i < 1000; i++) {
+	for (int i = 0; !ret && i < qda_patience(1000); i++) {
 		fd = qda_open(dsp);
 		if (fd >= 0) {
 			close(fd);
@@ -409,7 +410,7 @@ int qda_open_node(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
-	for (int i = 0; fd < 0 && errno == ENOENT && i < 500; i++) {
+	for (int i = 0; fd < 0 && errno == ENOENT && i < qda_patience(500); i++) {
 		usleep(10000);
 		fd = open(path, O_RDWR | O_CLOEXEC);
 	}

@@ -8,8 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "kselftest_harness.h"
-
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

@@ -7,8 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "kselftest_harness.h"
-
+#include "harness.h"
 #include "qda.h"
 
 /* First driver ioctl that has no meaning yet. */

@@ -6,9 +6,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include "kselftest_harness.h"
-
 #include "fixture.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

@@ -4,9 +4,8 @@
  */
 #include <errno.h>
 
-#include "kselftest_harness.h"
-
 #include "fixture.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

@@ -11,10 +11,9 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "kselftest_harness.h"
-
 #include "bystander.h"
 #include "child.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "restart.h"

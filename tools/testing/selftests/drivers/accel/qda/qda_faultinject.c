@@ -10,10 +10,9 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "kselftest_harness.h"
-
 #include "dmabuf.h"
 #include "faults.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

@@ -5,10 +5,9 @@
  */
 #include <errno.h>
 
-#include "kselftest_harness.h"
-
 #include "dmabuf.h"
 #include "faults.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "queue.h"

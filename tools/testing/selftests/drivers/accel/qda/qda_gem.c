@@ -12,11 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
 #include "child.h"
 #include "dmabuf.h"
 #include "fixture.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

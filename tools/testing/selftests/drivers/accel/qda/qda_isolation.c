@@ -4,10 +4,9 @@
  */
 #include <errno.h>
 
-#include "kselftest_harness.h"
-
 #include "child.h"
 #include "fixture.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -161,7 +160,7 @@ TEST_F(isolation, memory_of_an_ended_process)
 	EXPECT_EQ(0, child_wait(&child, 5000));
 
 	/* Whoever gets that bank next finds nothing in it. A client that exits does not wait. */
-	for (int i = 0; i < 200 && read_ranges(bank, ranges); i++)
+	for (int i = 0; i < qda_patience(200) && read_ranges(bank, ranges); i++)
 		usleep(10000);
 	EXPECT_EQ(0, read_ranges(bank, ranges));
 }

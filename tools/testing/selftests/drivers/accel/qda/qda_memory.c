@@ -5,9 +5,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "kselftest_harness.h"
-
 #include "fixture.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

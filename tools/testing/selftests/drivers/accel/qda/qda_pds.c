@@ -5,9 +5,8 @@
 #include <errno.h>
 #include <signal.h>
 
-#include "kselftest_harness.h"
-
 #include "child.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -446,7 +445,7 @@ TEST_F(pds, death_of_one_process)
 	/* Those who wait for it hear of it, and the notice is no answer to anybody. */
 	EXPECT_EQ(DSP_ERROR(0x0d), simdsp_call_join(&held));
 	EXPECT_EQ(DSP_ERROR(0x0d), simdsp_call_join(&listener.call));
-	for (int i = 0; i < 200 && qda_fdinfo(self->fd, "qda-pd-exits") == exits; i++)
+	for (int i = 0; i < qda_patience(200) && qda_fdinfo(self->fd, "qda-pd-exits") == exits; i++)
 		usleep(10000);
 	EXPECT_EQ(exits + 1, qda_fdinfo(self->fd, "qda-pd-exits"));
 	EXPECT_NE(0, simdsp_echo(listening, handle, &in, &out, 4));
@@ -489,13 +488,13 @@ static bool is_dead(int fd, __u32 handle)
 	       qda_create(fd) == -EEXIST &&
 	       qda_fdinfo(fd, "qda-client") == -ENOENT;
 	qda_buf_free(&buf);
-	return dead && qda_now_ms() - start < 3000;
+	return dead && qda_now_ms() - start < qda_patience(3000);
 }
 
 /* Waits until a bank maps nothing. */
 static bool unmapped(int bank, int ms)
 {
-	long long end = qda_now_ms() + ms;
+	long long end = qda_now_ms() + qda_patience(ms);
 
 	while (simdsp_mappings("cdsp", bank, NULL, 0)) {
 		if (qda_now_ms() > end)
@@ -531,7 +530,7 @@ TEST_F(pds, death_that_says_whose_it_is)
 	ASSERT_EQ(0, simdsp_cmd(NULL, "kill cdsp %lld named", qda_fdinfo(dying, "qda-client")));
 	EXPECT_EQ(-EPIPE, simdsp_call_join(&held));
 	EXPECT_EQ(-EPIPE, simdsp_call_join(&listener.call));
-	EXPECT_GT(3000, qda_now_ms() - start);
+	EXPECT_GT(qda_patience(3000), qda_now_ms() - start);
 	EXPECT_TRUE(is_dead(dying, handle));
 	EXPECT_EQ(exits + 1, qda_fdinfo(self->fd, "qda-pd-exits"));
 
@@ -579,7 +578,7 @@ TEST_F_TIMEOUT(pds, death_that_nobody_confirms, 90)
 	ASSERT_EQ(0, simdsp_cmd(NULL, "kill cdsp %lld named", qda_fdinfo(dying, "qda-client")));
 	EXPECT_EQ(-EPIPE, simdsp_call_join(&held));
 	EXPECT_TRUE(is_dead(dying, handle));
-	EXPECT_GT(5000, qda_now_ms() - start);
+	EXPECT_GT(qda_patience(5000), qda_now_ms() - start);
 	EXPECT_TRUE(unmapped(bank, 20000));
 	ASSERT_EQ(0, simdsp_cmd(NULL, SCRIPT()));
 	for (int i = 0; i < banks - 1; i++) {
@@ -591,7 +590,7 @@ TEST_F_TIMEOUT(pds, death_that_nobody_confirms, 90)
 		close(next[i]);
 	start = qda_now_ms();
 	close(dying);
-	EXPECT_GT(3000, qda_now_ms() - start);
+	EXPECT_GT(qda_patience(3000), qda_now_ms() - start);
 	close(self->fd);
 	ASSERT_EQ(0, qda_rebind("cdsp"));
 	self->fd = qda_open_process("cdsp");

@@ -6,8 +6,7 @@
 #include <signal.h>
 #include <sys/time.h>
 
-#include "kselftest_harness.h"
-
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

@@ -7,9 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
 #include "dmabuf.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"

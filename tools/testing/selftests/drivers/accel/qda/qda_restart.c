@@ -7,8 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "kselftest_harness.h"
-
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "restart.h"
@@ -241,7 +240,7 @@ TEST_F_TIMEOUT(restart, while_a_process_ends, 60)
 	start = qda_now_ms();
 	ASSERT_EQ(0, go_down(variant->how, "cdsp", self->processor));
 	pthread_join(thread, NULL);
-	EXPECT_GT(8000, qda_now_ms() - start);
+	EXPECT_GT(qda_patience(8000), qda_now_ms() - start);
 	EXPECT_TRUE(is_gone(idle));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
 	again = come_up(variant->how, "cdsp", self->processor);
@@ -283,7 +282,7 @@ TEST_F_TIMEOUT(restart, the_other_dsp_goes_on, 60)
 		ASSERT_EQ(0, sysfs_write_within(PROCESSORS "/bind", processor, BOUND_MS));
 	close(adsp);
 	again = -ENODEV;
-	for (int i = 0; again == -ENODEV && i < BACK_MS / 10; i++) {
+	for (int i = 0; again == -ENODEV && i < qda_patience(BACK_MS) / 10; i++) {
 		again = qda_open("adsp");
 		usleep(10000);
 	}

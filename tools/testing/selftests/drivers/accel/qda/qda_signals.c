@@ -16,10 +16,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "kselftest_harness.h"
-
 #include "child.h"
 #include "fixture.h"
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -238,7 +237,7 @@ static int freeze(pid_t pid, const char *control, const char *state, const char 
 	mkdir(CGROUPS "/frozen", 0755);
 	ret = sysfs_write(CGROUPS "/frozen/cgroup.procs", text);
 	ret = ret ?: sysfs_write(control, state);
-	for (int i = 0; !ret && i < 500; i++) {
+	for (int i = 0; !ret && i < qda_patience(500); i++) {
 		if (has_line(shown, frozen))
 			return 0;
 		usleep(10000);

@@ -7,8 +7,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "kselftest_harness.h"
-
+#include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
@@ -33,7 +32,7 @@ FIXTURE_SETUP(unbind)
 	if (why)
 		SKIP(return, "%s", why);
 	/* After a test that failed, the channel may be on its way back. */
-	for (int i = 0; i < 500 && !self->device[0]; i++) {
+	for (int i = 0; i < qda_patience(500) && !self->device[0]; i++) {
 		if (!qda_rpmsg_device("cdsp", self->device, sizeof(self->device)))
 			usleep(10000);
 	}
@@ -56,7 +55,7 @@ static int bind_again(const char *device)
 	bool deferred = false;
 	int ret = -ENODEV;
 
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < qda_patience(1000); i++) {
 		usleep(10000);
 		ret = sysfs_write(DRIVER "/bind", device);
 		if (ret == -EAGAIN)
@@ -138,8 +137,11 @@ TEST_F_TIMEOUT(unbind, with_open_files, 60)
 	self->unbound = true;
 	/* The DSP was told that its process ends; the callers learn of it, one way or the other. */
 	EXPECT_EQ(releases + 1, simdsp_stat("cdsp", "releases"));
-	for (int i = 0; i < 500 && !(simdsp_call_done(&call) && simdsp_call_done(&forgotten)); i++)
+	for (int i = 0; i < qda_patience(500); i++) {
+		if (simdsp_call_done(&call) && simdsp_call_done(&forgotten))
+			break;
 		usleep(10000);
+	}
 	ASSERT_TRUE(simdsp_call_done(&call));
 	ASSERT_TRUE(simdsp_call_done(&forgotten));
 	ret = simdsp_call_join(&call);
@@ -220,7 +222,7 @@ TEST_F_TIMEOUT(unbind, while_the_other_dsp_listens, 60)
 
 	start = qda_now_ms();
 	ASSERT_EQ(0, unbind_driver(self->device));
-	EXPECT_GT(BOUND_MS, qda_now_ms() - start);
+	EXPECT_GT(qda_patience(BOUND_MS), qda_now_ms() - start);
 	self->unbound = true;
 	EXPECT_FALSE(simdsp_call_done(&listener.call));
 	EXPECT_EQ(1, simdsp_stat("adsp", "listeners"));
@@ -269,7 +271,7 @@ FIXTURE_SETUP(reload)
 	if (access("/sys/module/qda/initstate", F_OK))
 		SKIP(return, "the driver is no module");
 	/* After the test before, the channel may be on its way back. */
-	for (int i = 0; i < 500 && fd < 0; i++) {
+	for (int i = 0; i < qda_patience(500) && fd < 0; i++) {
 		fd = qda_open("cdsp");
 		usleep(10000);
 	}
@@ -293,7 +295,7 @@ static bool reload(int devices)
 {
 	if (system("modprobe qda"))
 		return false;
-	for (int i = 0; i < 1000 && sysfs_count("/dev/accel") != devices; i++)
+	for (int i = 0; i < qda_patience(1000) && sysfs_count("/dev/accel") != devices; i++)
 		usleep(10000);
 	return sysfs_count("/dev/accel") == devices;
 }

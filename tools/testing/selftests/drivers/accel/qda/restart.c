@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "module.h"
+#include "patience.h"
 #include "qda.h"
 #include "restart.h"
 #include "simdsp.h"
@@ -41,7 +42,7 @@ int come_up(enum how how, const char *dsp, const char *processor)
 
 	if (how != CHANNEL)
 		ret = sysfs_write_within(PROCESSORS "/bind", processor, BOUND_MS);
-	for (int i = 0; !ret && i < BACK_MS / 10; i++) {
+	for (int i = 0; !ret && i < qda_patience(BACK_MS) / 10; i++) {
 		int fd = qda_open_process(dsp);
 
 		/* The device that goes may still be there, and may go meanwhile. */
@@ -55,7 +56,7 @@ int come_up(enum how how, const char *dsp, const char *processor)
 bool is_gone(int fd)
 {
 	struct drm_qda_query query;
-	long long end = qda_now_ms() + BOUND_MS;
+	long long end = qda_now_ms() + qda_patience(BOUND_MS);
 	int ret;
 
 	do {

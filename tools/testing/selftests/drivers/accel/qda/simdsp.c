@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "patience.h"
 #include "simdsp.h"
 
 #define PORT_NAME	"qda.ctl"
@@ -87,7 +88,7 @@ static int read_line(char *line)
 		if (pending_len == sizeof(pending))
 			return -EMSGSIZE;
 
-		switch (poll(&pfd, 1, REPLY_MS)) {
+		switch (poll(&pfd, 1, qda_patience(REPLY_MS))) {
 		case 0:
 			return -ETIMEDOUT;
 		case -1:

@@ -98,7 +98,7 @@ long long simdsp_stat(const char *dsp, const char *key);
  * @dsp: name of the DSP
  * @key: name of the counter
  * @value: what to wait for
- * @ms: for how long, in milliseconds
+ * @ms: for how long, in milliseconds, if a look at it took no time
  *
  * Return: whether it had that value in time.
  */
