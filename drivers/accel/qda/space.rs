@@ -22,6 +22,7 @@ use kernel::{
         attrs::DMA_ATTR_NO_WARN,
         Coherent, //
     },
+    dma_pages::DmaPages,
     drm::gem::shmem,
     prelude::*,
     rbtree::RBTree,
@@ -150,7 +151,7 @@ pub(crate) struct Space {
     buffers: RBTree<usize, Arc<Mapped>>,
     heap: KVec<Heap>,
     shell: Option<Arc<Mapped>>,
-    memory: Option<Coherent<[u8]>>,
+    memory: Option<Memory>,
     /// Memory of calls.
     pub(crate) arena: Arena,
     lease: Arc<Lease>,
@@ -158,6 +159,38 @@ pub(crate) struct Space {
 
 /// Most pieces that the heap of a process can be grown by.
 const MAX_HEAP: usize = 1024;
+
+/// Memory that a process begins with. Only the DSP uses it.
+enum Memory {
+    /// In one piece.
+    Block(DmaPages),
+    /// In as many as it takes.
+    Pages(Coherent<[u8]>),
+}
+
+impl Memory {
+    fn new(lease: &Lease, size: usize) -> Result<Self> {
+        if lease.is_translated() {
+            if let Ok(block) = DmaPages::new(lease.as_ref(), size, GFP_KERNEL_ACCOUNT) {
+                return Ok(Self::Block(block));
+            }
+        }
+        let memory = Coherent::zeroed_slice_with_attrs(
+            lease.as_ref(),
+            size,
+            GFP_KERNEL_ACCOUNT,
+            DMA_ATTR_NO_WARN,
+        )?;
+        Ok(Self::Pages(memory))
+    }
+
+    fn dma_address(&self) -> u64 {
+        match self {
+            Self::Block(block) => block.dma_address(),
+            Self::Pages(memory) => memory.dma_address(),
+        }
+    }
+}
 
 /// Memory that the heap of the process was grown by.
 pub(crate) struct Heap {
@@ -292,12 +325,7 @@ impl Space {
     ///
     /// [`ENOMEM`].
     pub(crate) fn set_memory(&mut self, size: usize) -> Result<u64> {
-        let memory = Coherent::zeroed_slice_with_attrs(
-            (*self.lease).as_ref(),
-            size,
-            GFP_KERNEL_ACCOUNT,
-            DMA_ATTR_NO_WARN,
-        )?;
+        let memory = Memory::new(&self.lease, size)?;
         let address = self.lease.prefix().apply(memory.dma_address())?;
 
         self.memory = Some(memory);
