@@ -42,7 +42,9 @@ use kernel::{
     task::Task,
     time::{
         msecs_to_jiffies,
-        Jiffies, //
+        Instant,
+        Jiffies,
+        Monotonic, //
     },
     workqueue::{
         Work,
@@ -171,19 +173,26 @@ impl WorkItem for Process {
             }
         }
 
-        // The DSP need not answer these, since the process ends.
-        let exits = this.queue().map(|queue| {
+        if let Some(queue) = this.queue() {
             queue.stop();
-            queue.exit_threads(true)
-        });
-        let answered = match this.send_release() {
-            Ok(pending) => pending.wait_uninterruptible(timeout),
-            // A DSP that cannot be reached any more uses nothing.
-            Err(EPIPE) => true,
-            Err(_) => false,
+            // The DSP need not answer these, since the process ends; if it does, their slots are
+            // free again.
+            drop(queue.exit_threads(true));
+        }
+        let start = Instant::<Monotonic>::now();
+        let answered = loop {
+            match this.send_release() {
+                Ok(pending) => break pending.wait_uninterruptible(timeout),
+                // A DSP that cannot be reached any more uses nothing.
+                Err(EPIPE) => break true,
+                // Many end at a time, and others were faster.
+                Err(ENOSPC)
+                    if start.elapsed().as_millis() < i64::from(RELEASE_TIMEOUT_MS)
+                        && this.channel.calls.wait_for_release_slot(timeout) => {}
+                Err(_) => break false,
+            }
         };
         this.end(answered);
-        drop(exits);
     }
 }
 

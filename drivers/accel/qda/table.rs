@@ -112,13 +112,7 @@ impl<T> CallTable<T> {
     /// - [`EPIPE`]: the channel is closing.
     /// - [`ENOSPC`]: no slot is free for this class.
     pub(crate) fn allocate(&mut self, class: Class, pd: ProtectionDomain) -> Result<Context> {
-        let limit = match class {
-            Class::Release if self.phase < Phase::Closed => SLOTS - 1,
-            Class::Kernel if self.phase == Phase::Open => SLOTS - 1 - RESERVED_RELEASE,
-            Class::User if self.phase == Phase::Open => SLOTS - 1 - RESERVED,
-            _ => return Err(EPIPE),
-        };
-        if self.used >= limit {
+        if self.used >= self.limit(class).ok_or(EPIPE)? {
             return Err(ENOSPC);
         }
 
@@ -147,9 +141,19 @@ impl<T> CallTable<T> {
         self.used += 1;
     }
 
-    /// Whether a program's call would find no slot, while the channel takes such calls.
-    pub(crate) fn is_full(&self) -> bool {
-        self.phase == Phase::Open && self.used >= SLOTS - 1 - RESERVED
+    /// Slots that may be used when a call of `class` takes one more, while the channel takes such.
+    fn limit(&self, class: Class) -> Option<usize> {
+        match class {
+            Class::Release if self.phase < Phase::Closed => Some(SLOTS - 1),
+            Class::Kernel if self.phase == Phase::Open => Some(SLOTS - 1 - RESERVED_RELEASE),
+            Class::User if self.phase == Phase::Open => Some(SLOTS - 1 - RESERVED),
+            _ => None,
+        }
+    }
+
+    /// Whether a call of `class` would find no slot, while the channel takes such calls.
+    pub(crate) fn is_full(&self, class: Class) -> bool {
+        self.limit(class).is_some_and(|limit| self.used >= limit)
     }
 
     fn find(&mut self, context: Context) -> Option<&mut Slot<T>> {

@@ -44,8 +44,10 @@ use kernel::{
         },
         Arc,
         CondVar,
+        CondVarTimeoutResult,
         SpinLockIrq, //
     },
+    time::Jiffies,
     workqueue::{
         OwnedQueue,
         QueueFlag,
@@ -268,10 +270,26 @@ impl<P: Load> Calls<P> {
     pub(crate) fn wait_for_slot(&self) {
         let mut state = self.state.lock();
 
-        while state.table.is_full() {
+        while state.table.is_full(Class::User) {
             self.starved.store(true, Relaxed);
             self.freed.wait(&mut state);
         }
+    }
+
+    /// As [`Calls::wait_for_slot`], but for a call that ends a process; no longer than `timeout`.
+    /// Returns whether it was not for that.
+    pub(crate) fn wait_for_release_slot(&self, timeout: Jiffies) -> bool {
+        let mut state = self.state.lock();
+        let mut left = timeout;
+
+        while state.table.is_full(Class::Release) {
+            self.starved.store(true, Relaxed);
+            left = match self.freed.wait_interruptible_timeout(&mut state, left) {
+                CondVarTimeoutResult::Woken { jiffies } => jiffies,
+                _ => return false,
+            };
+        }
+        true
     }
 
     /// To be called, without the lock, when a slot has become free.

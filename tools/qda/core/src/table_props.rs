@@ -328,8 +328,12 @@ impl Both {
             .eq(self.outstanding.iter().map(|call| call.number)));
         assert_eq!(self.table.used(), numbers.len());
         assert_eq!(
-            self.table.is_full(),
+            self.table.is_full(Class::User),
             self.phase == Phase::Open && numbers.len() >= USERS
+        );
+        assert_eq!(
+            self.table.is_full(Class::Release),
+            self.phase < Phase::Closed && numbers.len() >= ALL
         );
     }
 

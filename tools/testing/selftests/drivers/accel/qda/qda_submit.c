@@ -816,31 +816,53 @@ TEST_F(submit, closed_with_calls_in_flight)
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "outstanding", 0, PATIENCE_MS));
 }
 
+/* A file with a process that has as many threads as a queue can have, none of which has a call. */
+static int idle(void)
+{
+	struct drm_qda_submission submissions[MAX_THREADS];
+	struct drm_qda_completion completions[MAX_THREADS];
+	int fd = qda_open_process("cdsp");
+	__u32 handle, ms = 20;
+	struct drm_qda_call_arg arg = qda_bytes(&ms, 4);
+
+	if (fd < 0 || simdsp_open(fd, &handle) || queue_create(fd, MAX_THREADS, MAX_THREADS))
+		return -1;
+	for (int i = 0; i < MAX_THREADS; i++)
+		submissions[i] = queue_call(handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), &arg, i);
+	if (queue_submit(fd, submissions, MAX_THREADS) != MAX_THREADS)
+		return -1;
+	return queue_reap(fd, completions, MAX_THREADS, MAX_THREADS, PATIENCE_MS) == MAX_THREADS ?
+	       fd : -1;
+}
+
+static void *close_one(void *arg)
+{
+	close(*(int *)arg);
+	return NULL;
+}
+
 TEST_F_TIMEOUT(submit, closed_while_threads_end, 120)
 {
-	/* A thread that the DSP needs no more may end before its process, but not after it. */
-	for (int round = 0; round < 20; round++) {
-		struct drm_qda_submission submissions[MAX_THREADS];
-		struct drm_qda_completion completions[MAX_THREADS];
-		int fd = qda_open_process("cdsp");
-		__u32 handle;
+	/*
+	 * A thread that the DSP needs no more may end before its process, but not after it. There
+	 * are more threads to end than slots for calls, and each process has to be ended all the
+	 * same.
+	 */
+	for (int round = 0; round < 10; round++) {
+		int fds[6], threads;
+		pthread_t closers[6];
 
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, simdsp_open(fd, &handle));
-		ASSERT_EQ(0, queue_create(fd, MAX_THREADS, MAX_THREADS));
-		for (int i = 0; i < MAX_THREADS; i++)
-			submissions[i] = queue_hold(handle, i);
-		ASSERT_EQ(MAX_THREADS, queue_submit(fd, submissions, MAX_THREADS));
-		EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", MAX_THREADS, PATIENCE_MS));
-		EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
-		ASSERT_EQ(MAX_THREADS, queue_reap(fd, completions, MAX_THREADS, MAX_THREADS,
-						  PATIENCE_MS));
-		/* They, and the two that have made calls themselves. */
-		for (int i = 0; i < PATIENCE_MS / 10; i++) {
-			if (simdsp_stat("cdsp", "threads") < MAX_THREADS + 2)
-				break;
+		for (int i = 0; i < 6; i++) {
+			fds[i] = idle();
+			ASSERT_LE(0, fds[i]);
 		}
-		close(fd);
+		threads = simdsp_stat("cdsp", "threads");
+		for (int i = 0; i < PATIENCE_MS && simdsp_stat("cdsp", "threads") >= threads; i++)
+			;
+		for (int i = 0; i < 6; i++)
+			ASSERT_EQ(0, pthread_create(&closers[i], NULL, close_one, &fds[i]));
+		for (int i = 0; i < 6; i++)
+			pthread_join(closers[i], NULL);
 	}
 }
 
