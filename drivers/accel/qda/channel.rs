@@ -251,6 +251,29 @@ impl Channel {
         process.cloned()
     }
 
+    fn ask_release(&self, process: &Process) -> Result {
+        match process.ask_release() {
+            // Those that were asked have the last slots.
+            Err(ENOSPC) => {
+                self.await_releases();
+                process.ask_release()
+            }
+            asked => asked,
+        }
+    }
+
+    /// Waits for the answers to [`Process::ask_release`].
+    fn await_releases(&self) {
+        let start = Instant::<Monotonic>::now();
+
+        while let Some(process) = self.find(Process::awaits_release) {
+            let spent = start.elapsed().as_millis();
+            let left = u32::try_from(i64::from(CLOSE_TIMEOUT_MS) - spent).unwrap_or(0);
+
+            process.await_release(msecs_to_jiffies(left));
+        }
+    }
+
     /// Ends all that goes on: takes no more calls, ends every DSP process if the DSP still lives,
     /// and wakes all who wait. Afterwards only callers that are just returning hold anything.
     pub(crate) fn shut_down(&self) {
@@ -261,16 +284,9 @@ impl Channel {
         let mut alive = true;
         while let Some(process) = self.find(Process::claim_end) {
             process.claim_close();
-            alive = alive && process.ask_release().is_ok();
+            alive = alive && self.ask_release(&process).is_ok();
         }
-
-        let start = Instant::<Monotonic>::now();
-        while let Some(process) = self.find(Process::awaits_release) {
-            let spent = start.elapsed().as_millis();
-            let left = u32::try_from(i64::from(CLOSE_TIMEOUT_MS) - spent).unwrap_or(0);
-
-            process.await_release(msecs_to_jiffies(left));
-        }
+        self.await_releases();
 
         self.transport.close();
         self.calls.finish_close();

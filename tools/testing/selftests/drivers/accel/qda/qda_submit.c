@@ -1105,16 +1105,16 @@ TEST_F_TIMEOUT(submit, others_keep_slots, 60)
 	}
 }
 
-TEST_F_TIMEOUT(submit, waits_for_a_slot, 120)
+/*
+ * Has threads that wait for their calls take all slots that programs can have, in two processes.
+ * Return: how many calls there are.
+ */
+static int take_all_slots(struct __test_metadata *_metadata, int fds[2],
+			  struct simdsp_call calls[255])
 {
-	/* All slots are taken by threads that wait for their calls; a submission gets one later. */
-	static struct simdsp_call calls[255];
-	struct drm_qda_submission submission;
-	struct drm_qda_completion completion;
 	__u32 handles[2];
-	int fds[2], started = 0;
+	int started = 0;
 
-	ASSERT_EQ(0, queue_create(self->fd, 4, 4));
 	for (int i = 0; i < 2; i++) {
 		fds[i] = qda_open_process("cdsp");
 		ASSERT_LE(0, fds[i]);
@@ -1134,7 +1134,19 @@ TEST_F_TIMEOUT(submit, waits_for_a_slot, 120)
 		}
 	} while (started < 255 && !simdsp_call_done(&calls[started - 1]));
 	EXPECT_EQ(-ENOSPC, simdsp_call_join(&calls[--started]));
+	return started;
+}
 
+TEST_F_TIMEOUT(submit, waits_for_a_slot, 120)
+{
+	/* A submission gets one later. */
+	static struct simdsp_call calls[255];
+	struct drm_qda_submission submission;
+	struct drm_qda_completion completion;
+	int fds[2], started;
+
+	ASSERT_EQ(0, queue_create(self->fd, 4, 4));
+	started = take_all_slots(_metadata, fds, calls);
 	submission = queue_call(self->handle, QDA_SCALARS(SIMDSP_ECHO, 0, 0), NULL, 9);
 	ASSERT_EQ(1, queue_submit(self->fd, &submission, 1));
 	EXPECT_EQ(-ETIME, queue_reap(self->fd, &completion, 1, 1, 200));
@@ -1146,6 +1158,27 @@ TEST_F_TIMEOUT(submit, waits_for_a_slot, 120)
 		EXPECT_EQ(0, simdsp_call_join(&calls[i]));
 	close(fds[0]);
 	close(fds[1]);
+}
+
+TEST_F_TIMEOUT(submit, unbound_with_all_slots_taken, 120)
+{
+	/* Each process has to be ended, for which there are fewer slots left than processes. */
+	static struct simdsp_call calls[255];
+	int fds[2], others[6], started;
+
+	for (int i = 0; i < 6; i++) {
+		others[i] = qda_open_process("cdsp");
+		ASSERT_LE(0, others[i]);
+	}
+	started = take_all_slots(_metadata, fds, calls);
+	EXPECT_EQ(0, rebind());
+	for (int i = 0; i < started; i++)
+		simdsp_call_join(&calls[i]);
+	for (int i = 0; i < 6; i++)
+		close(others[i]);
+	close(fds[0]);
+	close(fds[1]);
+	EXPECT_TRUE(works());
 }
 
 /* A thread that submits or takes, of several on one queue. */
