@@ -245,6 +245,7 @@ TEST_F_TIMEOUT(dsp_death, talks_before_probe_and_during_remove, 120)
 {
 	char device[256], reply[SIMDSP_LINE];
 	__u32 state = seed(_metadata);
+	long long said;
 	int fd;
 
 	ASSERT_EQ(0, simdsp_cmd(NULL, "babble cdsp on %u", state));
@@ -252,6 +253,10 @@ TEST_F_TIMEOUT(dsp_death, talks_before_probe_and_during_remove, 120)
 		fd = qda_open_process("cdsp");
 		ASSERT_LE(0, fd);
 		EXPECT_TRUE(works(fd));
+		/* It is heard, however slow all is. */
+		said = simdsp_stat("cdsp", "babbled");
+		for (int j = 0; j < 5000 && simdsp_stat("cdsp", "babbled") < said + 20; j++)
+			usleep(1000);
 		ASSERT_TRUE(qda_rpmsg_device("cdsp", device, sizeof(device)));
 		/* By the driver's own end, and by the DSP's. */
 		ASSERT_EQ(0, variant->how == CHANNEL ?
