@@ -676,6 +676,7 @@ int all_rows(const struct row **list)
 		if (!parked[i])
 			strcpy(row->name, "parked-0");
 		row->quick = parked[i] == 50;
+		row->instructions = true;
 		row->prepare = prepare_parked;
 		row->finish = finish_parked;
 	}

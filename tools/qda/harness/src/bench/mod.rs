@@ -29,7 +29,7 @@ enum Part {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Rounds of each row; the drivers take turns in each.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     rounds: u32,
     /// Milliseconds that a driver has in a round.
     #[arg(long, default_value_t = 250)]
