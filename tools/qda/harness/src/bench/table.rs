@@ -34,7 +34,7 @@ fn two(row: &Row, of: impl Fn(&super::results::Counts) -> i64) -> String {
             let counts = row.driver(driver).and_then(|m| m.counts.as_ref());
             let each = counts.map(|counts| counts.each(of(counts)));
             format!(
-                "{:>7}",
+                "{:>9}",
                 each.map_or("-".to_string(), |each| format!("{each:.1}"))
             )
         })
@@ -65,25 +65,23 @@ pub fn rows(results: &Results) -> String {
     let head = |title: &str, width: usize| format!("{title:^width$}");
     let _ = writeln!(
         text,
-        "{:18}{}{}{}{}{}{}  wall p50,",
+        "{:20}{}{}{}{}{}{}{}  wall p50,",
         "",
         head("wall p50, µs", 24),
         head("wall p99, µs", 24),
         head("CPU, µs", 24),
         head("instructions", 24),
-        head("allocations", 14),
-        head("DMA maps", 14),
+        head("system calls", 18),
+        head("allocations", 18),
+        head("DMA maps", 18),
     );
     let drivers = "   floor fastrpc     qda";
     let _ = writeln!(
         text,
-        "{:18}{}{:>7}{:>7}{:>7}{:>7}  qda/fastrpc",
+        "{:20}{}{}  qda/fastrpc",
         "a call of",
         drivers.repeat(4),
-        "fastrpc",
-        "qda",
-        "fastrpc",
-        "qda"
+        "  fastrpc      qda".repeat(3),
     );
     for row in &results.rows {
         if row.drivers.values().all(|m| !m.memory.is_empty()) {
@@ -91,30 +89,31 @@ pub fn rows(results: &Results) -> String {
         }
         let _ = writeln!(
             text,
-            "{:18}{}{}{}{}{}{}{}",
+            "{:20}{}{}{}{}{}{}{}{}",
             row.name,
             three(row, Measured::p50),
             three(row, Measured::p99),
             three(row, Measured::cpu),
             three(row, Measured::instructions),
+            two(row, |counts| counts.syscalls),
             two(row, |counts| counts.allocs),
             two(row, |counts| counts.maps + counts.unmaps),
             ratios(row)
         );
     }
-    let _ = writeln!(text, "\n{:18}{:>24}", "throughput", "calls a second");
+    let _ = writeln!(text, "\n{:20}{:>24}", "throughput", "calls a second");
     for row in results
         .rows
         .iter()
         .filter(|row| row.name.starts_with("threads"))
     {
-        let _ = writeln!(text, "{:18}{}", row.name, three(row, Measured::rate));
+        let _ = writeln!(text, "{:20}{}", row.name, three(row, Measured::rate));
     }
-    let _ = writeln!(text, "\n{:18}{:>24}", "memory", "KiB");
+    let _ = writeln!(text, "\n{:20}{:>24}", "memory", "KiB");
     for row in &results.rows {
         let kib = |m: &Measured| Some(m.memory()? / 1024.0);
         if row.drivers.values().any(|m| !m.memory.is_empty()) {
-            let _ = writeln!(text, "{:18}{}", row.name, three(row, kib));
+            let _ = writeln!(text, "{:20}{}", row.name, three(row, kib));
         }
     }
     text
@@ -132,7 +131,7 @@ pub fn spreads(results: &Results) -> String {
             ) {
                 let _ = writeln!(
                     text,
-                    "{:18} {driver:8} {:>9.0} instructions a call, spread {:.2} % over {} runs; \
+                    "{:20} {driver:8} {:>9.0} instructions a call, spread {:.2} % over {} runs; \
                      {:.2} switches",
                     row.name,
                     measured.instructions().unwrap_or_default(),
