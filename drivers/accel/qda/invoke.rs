@@ -47,7 +47,8 @@ use kernel::{
     sync::Arc,
     uaccess::{
         UserPtr,
-        UserSlice, //
+        UserSlice,
+        UserSliceReader, //
     },
     uapi, //
 };
@@ -124,6 +125,28 @@ impl UserArg {
             handle => Some(handle),
         }
     }
+}
+
+/// Reads what a newer program has behind what is known here: `len` bytes that must be nothing.
+///
+/// # Errors
+///
+/// - [`E2BIG`]: there is something.
+/// - [`EFAULT`]: they cannot be read.
+pub(crate) fn read_nothing(reader: &mut UserSliceReader, len: usize) -> Result {
+    let mut left = len;
+
+    while left > 0 {
+        let mut more = [0u8; UserArg::CALL_LEN];
+        let len = left.min(more.len());
+
+        reader.read_slice(&mut more[..len])?;
+        if more.iter().any(|&byte| byte != 0) {
+            return Err(E2BIG);
+        }
+        left -= len;
+    }
+    Ok(())
 }
 
 /// A call as a program asks for it. Two are the same if the thread that asks again means the one
@@ -205,18 +228,7 @@ impl Invoke {
         for _ in 0..count {
             args.push(UserArg::from_call(reader.read()?)?, GFP_KERNEL)?;
 
-            // What a newer program has behind that must be nothing.
-            let mut left = size - UserArg::CALL_LEN;
-            while left > 0 {
-                let mut more = [0u8; UserArg::CALL_LEN];
-                let len = left.min(more.len());
-
-                reader.read_slice(&mut more[..len])?;
-                if more.iter().any(|&byte| byte != 0) {
-                    return Err(E2BIG);
-                }
-                left -= len;
-            }
+            read_nothing(&mut reader, size - UserArg::CALL_LEN)?;
         }
         Ok(Self {
             handle: call.handle,

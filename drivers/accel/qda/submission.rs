@@ -9,7 +9,10 @@ use crate::{
         FileNames,
         QdaFile, //
     },
-    invoke::Invoke,
+    invoke::{
+        read_nothing,
+        Invoke, //
+    },
     queue::{
         Queue,
         Record, //
@@ -62,7 +65,7 @@ fn entry_size(size: u32, known: usize) -> Result<usize> {
     }
 }
 
-/// Reads a submission. What a newer program has behind it must be nothing.
+/// Reads a submission.
 fn read(address: UserPtr, size: usize) -> Result<uapi::drm_qda_submission> {
     let mut reader = UserSlice::new(address, size).reader();
     // In the order of the fields.
@@ -70,15 +73,8 @@ fn read(address: UserPtr, size: usize) -> Result<uapi::drm_qda_submission> {
     let [handle, scalars] = halves(target);
     let [arg_count, flags] = halves(rest);
 
-    while !reader.is_empty() {
-        let mut more = [0u8; SUBMISSION_LEN];
-        let len = reader.len().min(more.len());
-
-        reader.read_slice(&mut more[..len])?;
-        if more.iter().any(|&byte| byte != 0) {
-            return Err(E2BIG);
-        }
-    }
+    let left = reader.len();
+    read_nothing(&mut reader, left)?;
     if id != 0 || flags != 0 {
         return Err(EINVAL);
     }
