@@ -3,10 +3,7 @@
 //! The outstanding calls of one channel: sending, answering, ending.
 
 use super::{
-    pending::{
-        Pending,
-        Ticket, //
-    },
+    pending::Pending,
     Call,
     ExitHandler,
     Load,
@@ -256,7 +253,7 @@ impl<P: Load> Calls<P> {
                 state.table.insert(context, entry);
                 drop(state);
                 request.message.context = context.0;
-                Ok(Pending::new(Ticket::new(self.clone(), context), call))
+                Ok(Pending::new(self.clone(), context, call))
             }
             Err(error) => {
                 drop(state);

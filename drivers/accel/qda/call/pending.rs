@@ -36,21 +36,13 @@ use kernel::{
 const POLL_LIMIT: Delta = Delta::from_millis(10);
 
 /// A call's place in the table. Dropping it abandons the call.
-pub(super) struct Ticket<P: Load> {
+struct Ticket<P: Load> {
     calls: Arc<Calls<P>>,
     /// Where the call is; none if it was taken out.
     context: Option<Context>,
 }
 
 impl<P: Load> Ticket<P> {
-    /// That of the call that was put in at `context`.
-    pub(super) fn new(calls: Arc<Calls<P>>, context: Context) -> Self {
-        Self {
-            calls,
-            context: Some(context),
-        }
-    }
-
     /// Takes the call out of the table, whether it has ended or not.
     fn withdraw(mut self) {
         let Some(context) = self.context.take() else {
@@ -86,9 +78,15 @@ pub(crate) struct Pending<P: Load> {
 }
 
 impl<P: Load> Pending<P> {
-    /// The right to wait for the `call` of `ticket`.
-    pub(super) fn new(ticket: Ticket<P>, call: Arc<Call<P>>) -> Self {
-        Self { ticket, call }
+    /// The right to wait for `call`, which was put into the table of `calls` at `context`.
+    pub(super) fn new(calls: Arc<Calls<P>>, context: Context, call: Arc<Call<P>>) -> Self {
+        Self {
+            ticket: Ticket {
+                calls,
+                context: Some(context),
+            },
+            call,
+        }
     }
 
     /// Waits until the call has ended or a signal comes.
