@@ -102,45 +102,71 @@ int trace_begin(const char *module)
 	return 0;
 }
 
-/* Hits of an event, and of those that came from the driver under test. */
-static long hits(int event, long *ours)
+/* What an event's histogram has of one stack. */
+struct entry {
+	const char *stack;	/* All its lines. */
+	long hits;
+	bool interrupted;
+	bool ours;		/* Of the driver under test. */
+	bool reading;		/* A histogram was read: the more there is in it, the more that takes. */
+};
+
+/* Has @see look at each entry of an event's histogram. */
+static void read_histogram(int event, void (*see)(int event, const struct entry *entry, void *data),
+			   void *data)
 {
-	bool mine = false, interrupted = false, reading = false;
-	long all = 0, n;
+	struct entry entry = { 0 };
+	char stack[4096] = "";
 	char path[336];
 	char *line = NULL, *at;
 	size_t size = 0;
 	FILE *file;
+	long n;
 
-	*ours = 0;
 	snprintf(path, sizeof(path), "%s/hist", events[event].path);
 	file = fopen(path, "re");
 	if (!file)
-		return 0;
+		return;
 	while (getline(&line, &size, file) >= 0) {
+		if (begins(line, "{ "))
+			stack[0] = 0;
+		strncat(stack, line, sizeof(stack) - strlen(stack) - 1);
 		/* Below an interrupt stands what it interrupted. */
 		if (strstr(line, "el1_interrupt") || strstr(line, "el1h_64_irq"))
-			interrupted = true;
-		if (!interrupted && strstr(line, own))
-			mine = true;
-		/* To read a histogram takes the more, the more there is in it. */
+			entry.interrupted = true;
+		if (!entry.interrupted && strstr(line, own))
+			entry.ours = true;
 		if (strstr(line, "seq_read"))
-			reading = true;
+			entry.reading = true;
 		if (sscanf(line, " Dropped: %ld", &n) == 1 && n)
 			lost = true;
 		at = strstr(line, "hitcount:");
 		if (!at)
 			continue;
-		n = atol(at + strlen("hitcount:"));
-		if (!reading)
-			all += n;
-		if (mine)
-			*ours += n;
-		mine = interrupted = reading = false;
+		entry.stack = stack;
+		entry.hits = atol(at + strlen("hitcount:"));
+		see(event, &entry, data);
+		entry = (struct entry) { 0 };
 	}
 	free(line);
 	fclose(file);
-	return all;
+}
+
+/* Hits of an event, and of those that came from the driver under test. */
+struct hits {
+	long all;
+	long ours;
+};
+
+static void count_hits(int event, const struct entry *entry, void *data)
+{
+	struct hits *hits = data;
+
+	(void)event;
+	if (!entry->reading)
+		hits->all += entry->hits;
+	if (entry->ours)
+		hits->ours += entry->hits;
 }
 
 struct counts trace_read(void)
@@ -148,68 +174,54 @@ struct counts trace_read(void)
 	struct counts counts = { 0 };
 
 	for (int i = 0; i < known; i++) {
-		long ours, all = hits(i, &ours);
+		struct hits hits = { 0 };
 
+		read_histogram(i, count_hits, &hits);
 		switch (events[i].kind) {
 		case SYSCALL:
-			counts.syscalls += all;
+			counts.syscalls += hits.all;
 			break;
 		case ALLOC:
-			counts.allocs += all;
-			counts.own_allocs += ours;
+			counts.allocs += hits.all;
+			counts.own_allocs += hits.ours;
 			break;
 		case MAP:
-			counts.maps += all;
-			counts.own_maps += ours;
+			counts.maps += hits.all;
+			counts.own_maps += hits.ours;
 			break;
 		case UNMAP:
-			counts.unmaps += all;
-			counts.own_maps += ours;
+			counts.unmaps += hits.all;
+			counts.own_maps += hits.ours;
 			break;
 		case IOMMU_MAP:
-			counts.iommu_maps += all;
-			counts.own_maps += ours;
+			counts.iommu_maps += hits.all;
+			counts.own_maps += hits.ours;
 			break;
 		case IOMMU_UNMAP:
-			counts.iommu_unmaps += all;
-			counts.own_maps += ours;
+			counts.iommu_unmaps += hits.all;
+			counts.own_maps += hits.ours;
 			break;
 		}
 	}
 	return counts;
 }
 
+static void print_frequent(int event, const struct entry *entry, void *than)
+{
+	const char *line = entry->stack;
+
+	if (entry->hits <= *(long *)than)
+		return;
+	printf("# %s\n", events[event].path);
+	for (; *line; line += strcspn(line, "\n"), line += *line == '\n')
+		printf("# %.*s\n", (int)strcspn(line, "\n"), line);
+}
+
 void trace_print(long than)
 {
 	for (int i = 0; i < known; i++) {
-		char path[336], *line = NULL;
-		char stack[4096] = "";
-		size_t size = 0;
-		FILE *file;
-
-		if (events[i].kind == SYSCALL)
-			continue;
-		snprintf(path, sizeof(path), "%s/hist", events[i].path);
-		file = fopen(path, "re");
-		while (file && getline(&line, &size, file) >= 0) {
-			const char *at = strstr(line, "hitcount:");
-
-			if (!at) {
-				if (begins(line, "{ "))
-					stack[0] = 0;
-				strncat(stack, line, sizeof(stack) - strlen(stack) - 1);
-				continue;
-			}
-			if (atol(at + strlen("hitcount:")) <= than)
-				continue;
-			printf("# %s\n", events[i].path);
-			for (char *part = strtok(stack, "\n"); part; part = strtok(NULL, "\n"))
-				printf("# %s\n", part);
-			printf("# %s", line);
-		}
-		free(line);
-		if (file)
-			fclose(file);
+		if (events[i].kind != SYSCALL)
+			read_histogram(i, print_frequent, &than);
 	}
 }
 
