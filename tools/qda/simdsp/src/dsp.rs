@@ -300,8 +300,12 @@ impl Dsp {
     ///
     /// The channel is closed or fails.
     pub fn say(&self, message: &[u8]) -> anyhow::Result<()> {
+        self.channel()?.send(message)
+    }
+
+    fn channel(&self) -> anyhow::Result<Arc<dyn Channel>> {
         let channel = self.inner().channel.clone();
-        channel.context("the channel is closed")?.send(message)
+        channel.context("the channel is closed")
     }
 
     /// As [`Dsp::say`], and waits until the guest has read all that was sent, or until `stop`.
@@ -310,8 +314,7 @@ impl Dsp {
     ///
     /// The channel is or was closed, or fails.
     pub(crate) fn tell(&self, message: &[u8], stop: &AtomicBool) -> anyhow::Result<()> {
-        let channel = self.inner().channel.clone();
-        let channel = channel.context("the channel is closed")?;
+        let channel = self.channel()?;
         channel.send(message)?;
         while !channel.is_read()? && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK);
