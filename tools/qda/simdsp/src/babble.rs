@@ -5,11 +5,16 @@
 use crate::dsp::Dsp;
 use crate::wire::{Notice, Response, PD_EXIT_CTX};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// Pause between two messages, at least.
+/// Messages that the guest is to take in one go, at most.
+const BURST: usize = 64;
+/// Pause between two bursts, at least.
 const PAUSE: Duration = Duration::from_micros(200);
+/// Pause between two looks whether the guest has read what there is.
+const LOOK: Duration = Duration::from_micros(50);
 /// Longest message.
 const LONGEST: usize = 64;
 /// First id that is no process': the guest counts from 1.
@@ -85,8 +90,42 @@ pub fn nonsense(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// A thread that sends such messages for as long as this lives, whenever there is a channel: the next
-/// when the guest has read the last, and has had as long again for itself.
+impl Dsp {
+    /// Sends the guest messages that it has not asked for, in bursts: the next when it has read the
+    /// last, and has had as long again for itself. A machine that does nothing but take interrupts
+    /// can't do anything about them, whatever the driver. Ends early with `stop`.
+    ///
+    /// # Errors
+    ///
+    /// The channel is or was closed, or fails.
+    pub(crate) fn tell(
+        &self,
+        messages: &[Vec<u8>],
+        stop: impl Fn() -> bool,
+    ) -> anyhow::Result<()> {
+        let _turn = self.unasked.lock().unwrap_or_else(PoisonError::into_inner);
+        for burst in messages.chunks(BURST) {
+            let since = Instant::now();
+            let channel = self.channel()?;
+            for message in burst {
+                channel.send(message)?;
+            }
+            while !channel.is_read()? && !stop() {
+                thread::sleep(LOOK);
+            }
+            let rest = Instant::now() + since.elapsed().max(PAUSE);
+            while Instant::now() < rest && !stop() {
+                thread::sleep(PAUSE);
+            }
+            if stop() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A thread that sends such messages for as long as this lives, whenever there is a channel.
 #[derive(Debug)]
 pub struct Babble {
     stop: Arc<AtomicBool>,
@@ -106,23 +145,18 @@ impl Babble {
             sent: sent.clone(),
         };
         let mut random = Random::new(seed);
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name(format!("{label} babble"))
             .spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
+                let stop = || stop.load(Ordering::Relaxed);
+                while !stop() {
                     let Some(dsp) = dsp.upgrade() else { return };
-                    let since = Instant::now();
-                    let heard = dsp.tell(&nonsense(&mut random), &stop).is_ok();
-                    drop(dsp);
-                    // Without a channel there is nobody to hear it.
-                    if !heard {
-                        std::thread::sleep(PAUSE);
-                        continue;
+                    if dsp.tell(&[nonsense(&mut random)], stop).is_ok() {
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        // Without a channel there is nobody to hear it.
+                        thread::sleep(PAUSE);
                     }
-                    sent.fetch_add(1, Ordering::Relaxed);
-                    // Half the guest's time is its own: one that does nothing but take interrupts
-                    // can't do anything about them, whatever the driver.
-                    std::thread::sleep(PAUSE.max(since.elapsed()));
                 }
             })?;
         Ok(babble)

@@ -31,8 +31,6 @@ const MAX_WORKERS: usize = 300;
 /// First handle given out: above all static ones, and those from 0x100 on by which the user library
 /// knows static processes.
 const FIRST_HANDLE: u32 = 0x1000;
-/// Sleep between looks at whether the guest has read a message.
-const LOOK: Duration = Duration::from_micros(50);
 
 /// What a DSP is made of.
 #[derive(Debug, Clone)]
@@ -102,6 +100,8 @@ pub struct Dsp {
     trace: AtomicBool,
     /// Held for reading while a call touches memory, for writing when all calls are cut off.
     access: RwLock<()>,
+    /// Held by whoever tells the guest what it has not asked for.
+    pub(crate) unasked: Mutex<()>,
     me: Weak<Dsp>,
 }
 
@@ -143,6 +143,7 @@ impl Dsp {
             vaddr: AtomicU64::new(0xD000_0000),
             trace: AtomicBool::new(false),
             access: RwLock::new(()),
+            unasked: Mutex::new(()),
             me: me.clone(),
         })
     }
@@ -303,23 +304,10 @@ impl Dsp {
         self.channel()?.send(message)
     }
 
-    fn channel(&self) -> anyhow::Result<Arc<dyn Channel>> {
+    /// The channel, as long as it is open.
+    pub(crate) fn channel(&self) -> anyhow::Result<Arc<dyn Channel>> {
         let channel = self.inner().channel.clone();
         channel.context("the channel is closed")
-    }
-
-    /// As [`Dsp::say`], and waits until the guest has read all that was sent, or until `stop`.
-    ///
-    /// # Errors
-    ///
-    /// The channel is or was closed, or fails.
-    pub(crate) fn tell(&self, message: &[u8], stop: &AtomicBool) -> anyhow::Result<()> {
-        let channel = self.channel()?;
-        channel.send(message)?;
-        while !channel.is_read()? && !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(LOOK);
-        }
-        Ok(())
     }
 
     /// Has it say things that mean nothing, all the time, as this seed decides, or no longer. Gives

@@ -186,6 +186,7 @@ impl Dsp {
         } else if let Some(channel) = channel {
             self.log(format_args!("answer {:#x}: {status:#x}", call.request.ctx));
             count(&self.counters.replies);
+            self.flood(call, status);
             for payload in payloads(call, status) {
                 if let Err(error) = channel.send(&payload) {
                     log::warn!("{}: answer {:#x}: {error}", self.label(), call.request.ctx);
@@ -200,6 +201,23 @@ impl Dsp {
             self.start_worker(more);
         }
         self.late(call);
+    }
+
+    /// Answers calls that don't exist, as many as the script wants before the answer.
+    fn flood(&self, call: &Call, status: i32) {
+        for action in call.actions() {
+            if let Action::Flood(n) = *action {
+                let nobody = (0..n).map(|i| {
+                    // Sequence numbers from the far end, each slot in turn.
+                    let sequence = u64::MAX - u64::from(i);
+                    answer(sequence << 16 | u64::from(i % 255 + 1) << 8, status)
+                });
+                let messages: Vec<_> = nobody.collect();
+                if let Err(error) = self.tell(&messages, || call.epoch != self.epoch()) {
+                    log::warn!("{}: flood of {:#x}: {error}", self.label(), call.request.ctx);
+                }
+            }
+        }
     }
 
     /// What the script wants between execution and answer. Gives the status, and whether it is
@@ -391,27 +409,24 @@ impl Dsp {
     }
 }
 
+fn answer(ctx: u64, status: i32) -> Vec<u8> {
+    Response {
+        ctx,
+        retval: status,
+    }
+    .encode()
+    .to_vec()
+}
+
 /// The messages that answer a call, as the script wants them.
 fn payloads(call: &Call, status: i32) -> Vec<Vec<u8>> {
     let ctx = call.request.ctx;
-    let answer = |ctx| {
-        Response {
-            ctx,
-            retval: status,
-        }
-        .encode()
-        .to_vec()
-    };
+    let answer = |ctx| answer(ctx, status);
     let mut before = Vec::new();
     let mut main = answer(ctx);
     let mut times = 1;
     for action in call.actions() {
         match action {
-            Action::Flood(n) => before.extend((0..*n).map(|i| {
-                // Sequence numbers from the far end, each slot in turn.
-                let sequence = u64::MAX - u64::from(i);
-                answer(sequence << 16 | u64::from(i % 255 + 1) << 8)
-            })),
             Action::CtxFirst(other) => before.push(answer(other.of(ctx))),
             Action::ShortFirst(len) => before.push(answer(ctx)[..(*len).min(main.len())].to_vec()),
             Action::Ctx(other) => main = answer(other.of(ctx)),
