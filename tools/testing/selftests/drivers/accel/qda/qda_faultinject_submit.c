@@ -18,7 +18,7 @@
 #define CALLS		2
 #define DEPTH		(MAX_THREADS + CALLS)
 
-#define PATIENCE_MS	15000
+#define PATIENCE_MS	qda_patience(15000)
 
 static __u8 in[LARGE], out[CALLS][LARGE];
 
