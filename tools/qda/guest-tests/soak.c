@@ -43,6 +43,9 @@
 
 /* Objects that may be there more without meaning anything. */
 #define SLAB_NOISE	400
+/* More than a kernel has, and how much one has to grow to be named. */
+#define MAX_CACHES	512
+#define GROWTH_SHOWN	50
 
 static const char *dsp;
 
@@ -351,12 +354,22 @@ static int room(void)
 	return simdsp_end() ? -1 : parked;
 }
 
-/* Objects of all slab caches, or -1 where the kernel doesn't count them. */
-static long long slab_objects(void)
+/* struct census - objects of each slab cache */
+struct census {
+	int count;
+	struct cache {
+		char name[64];
+		long long objects;
+	} caches[MAX_CACHES];
+};
+
+/* Counts objects. Return: of all slab caches, or -1 where the kernel doesn't count them. */
+static long long take_census(struct census *census)
 {
-	char line[512], name[64];
-	long long sum = 0, active;
+	struct cache *cache = census->caches;
 	glob_t found = { 0 };
+	long long sum = 0;
+	char line[512];
 	FILE *file;
 
 	sync();
@@ -369,12 +382,30 @@ static long long slab_objects(void)
 	file = fopen("/proc/slabinfo", "re");
 	if (!file)
 		return -1;
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%63s %lld", name, &active) == 2)
-			sum += active;
+	while (cache < census->caches + MAX_CACHES && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%63s %lld", cache->name, &cache->objects) == 2)
+			sum += cache++->objects;
 	}
 	fclose(file);
+	census->count = cache - census->caches;
 	return sum;
+}
+
+/* Names the caches that have grown, so that one knows where to look. */
+static void print_grown(const struct census *before, const struct census *after)
+{
+	for (int i = 0; i < after->count; i++) {
+		const struct cache *now = &after->caches[i];
+		long long then = 0;
+
+		for (int j = 0; j < before->count; j++) {
+			if (!strcmp(before->caches[j].name, now->name))
+				then += before->caches[j].objects;
+		}
+		if (now->objects - then >= GROWTH_SHOWN)
+			printf("#   %s: %lld objects, %+lld\n", now->name, now->objects,
+			       now->objects - then);
+	}
 }
 
 /* Reports of kmemleak, or -1 where there is none. */
@@ -410,34 +441,38 @@ struct state {
 	long long mapped;
 	long long objects;
 	int leaks;
+	struct census census;
 };
 
-static struct state look(const char *when)
+/* Looks at what there is, and how it differs from @before. */
+static void look(const char *when, struct state *state, const struct state *before)
 {
-	struct state state = { .mapped = -1 };
 	struct survey survey;
 
-	state.room = room();
-	for (int wait = 0; wait < PATIENCE_MS && state.mapped; wait += 10) {
+	state->room = room();
+	state->mapped = -1;
+	for (int wait = 0; wait < PATIENCE_MS && state->mapped; wait += 10) {
 		usleep(10000);
 		if (!dsp_survey(&survey))
-			state.mapped = survey.mapped;
+			state->mapped = survey.mapped;
 	}
-	state.leaks = leaks();
-	state.objects = slab_objects();
+	state->leaks = leaks();
+	state->objects = take_census(&state->census);
 	printf("# %s: room for %d calls, %lld bytes mapped, %d kmemleak reports, %lld objects\n",
-	       when, state.room, state.mapped, state.leaks, state.objects);
-	return state;
+	       when, state->room, state->mapped, state->leaks, state->objects);
+	if (before)
+		print_grown(&before->census, &state->census);
 }
 
 int main(int argc, char **argv)
 {
 	struct tally warm = { 0 }, kills = { 0 }, restarts = { 0 }, reloads = { 0 };
-	struct state before, after;
+	static struct state before, after;
 	int counts[3], events;
 	struct tap tap = { 0 };
 	long long grown;
 	unsigned int seed;
+	bool loads;
 
 	if (argc != 6) {
 		fprintf(stderr, "usage: soak <dsp> <kills> <restarts> <reloads> <seed>\n");
@@ -455,14 +490,16 @@ int main(int argc, char **argv)
 	kill_clients(2 * MAX_CLIENTS, seed + 1, &warm);
 	restart_dsp(3, seed + 1, &warm);
 	reload_module(3, seed + 1, &warm);
-	before = look("after a few");
+	look("after a few", &before, NULL);
 
 	kill_clients(counts[0], seed, &kills);
-	look("after the kills");
+	look("after the kills", &after, &before);
 	restart_dsp(counts[1], seed, &restarts);
-	look("after the restarts");
+	look("after the restarts", &after, &before);
 	reload_module(counts[2], seed, &reloads);
-	after = look("in the end");
+	/* The module can go: nobody holds it. The kernel frees the addresses then that it has put by. */
+	loads = reload();
+	look("in the end", &after, &before);
 
 	events = counts[0] + counts[1] + counts[2];
 	grown = after.objects - before.objects;
@@ -480,7 +517,6 @@ int main(int argc, char **argv)
 	tap_result(&tap, !after.leaks, "kmemleak reports: %d", after.leaks);
 	tap_result(&tap, before.objects > 0 && grown <= SLAB_NOISE + events / 20,
 		   "slab objects: %lld, %+lld since the beginning", after.objects, grown);
-	/* The module can go: nobody holds it any more. */
-	tap_result(&tap, reload(), "the module unloads and loads");
+	tap_result(&tap, loads, "the module unloads and loads");
 	return tap.failed ? 1 : 0;
 }
