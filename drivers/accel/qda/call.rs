@@ -90,7 +90,9 @@ pub(crate) struct Watch {
 pub(crate) struct Call<P> {
     client_id: Atomic<i32>,
     /// Whether it is a program's.
-    is_user: Atomic<bool>,
+    is_program: Atomic<bool>,
+    /// Whether it is being sent, so that the DSP may or may not have it.
+    sending: Atomic<bool>,
     outcome: Atomic<i64>,
     #[pin]
     done: Completion,
@@ -111,7 +113,8 @@ impl<P: Load> Spare<P> {
         let call = UniqueArc::pin_init(
             pin_init!(Call {
                 client_id: Atomic::new(0),
-                is_user: Atomic::new(false),
+                is_program: Atomic::new(false),
+                sending: Atomic::new(false),
                 outcome: Atomic::new(GONE),
                 done <- Completion::new(),
                 payload <- new_mutex!(None),
@@ -126,7 +129,9 @@ impl<P: Load> Spare<P> {
         let call = Arc::from(self.0);
 
         call.client_id.store(client_id, Relaxed);
-        call.is_user.store(class == Class::User, Relaxed);
+        let is_program = matches!(class, Class::User | Class::Static);
+        call.is_program.store(is_program, Relaxed);
+        call.sending.store(true, Relaxed);
         call.outcome.store(PENDING, Relaxed);
         call.done.reinit();
         *call.payload.lock() = Some(payload);

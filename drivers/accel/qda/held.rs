@@ -23,6 +23,9 @@ use kernel::{
 /// Most calls of one process that may be outstanding at once.
 pub(crate) const MAX_OUTSTANDING: u32 = 128;
 
+/// How many more may be, of those to handles that every process has.
+const MORE_STATIC: u32 = 4;
+
 /// A use of a buffer; two are the same if they are of one buffer.
 pub(crate) struct Holding(pub(crate) Arc<Mapped>);
 
@@ -60,19 +63,20 @@ impl Held {
         )
     }
 
-    /// The part of an outstanding call of the program's.
+    /// The part of an outstanding call of the program's, to a handle that every process has or not.
     ///
     /// # Errors
     ///
     /// [`ENOSPC`] if there are too many.
-    pub(crate) fn share(self: &Arc<Self>) -> Result<Share> {
+    pub(crate) fn share(self: &Arc<Self>, is_static: bool) -> Result<Share> {
+        let most = MAX_OUTSTANDING + if is_static { MORE_STATIC } else { 0 };
         let before = self.calls.fetch_add(1, Relaxed);
         let share = Share {
             held: self.clone(),
             counted: true,
         };
 
-        if before >= MAX_OUTSTANDING {
+        if before >= most {
             return Err(ENOSPC);
         }
         Ok(share)

@@ -33,7 +33,8 @@ use crate::{
     },
     proto::{
         Scalars,
-        HANDLE_KERNEL, //
+        HANDLE_KERNEL,
+        LAST_STATIC_HANDLE, //
     },
     session::Session,
     space::Mapped,
@@ -339,7 +340,7 @@ impl Invoke {
     ) -> Result<Pending<Payload>> {
         let who = &process.identity;
         let channel = session.channel();
-        let share = who.held.share()?;
+        let share = who.held.share(self.is_static())?;
 
         let Ready { mut payload, spare } = self.prepare(process, frame, names, share)?;
         let loans = payload.take_loans();
@@ -361,8 +362,17 @@ impl Invoke {
             tid,
             handle: self.handle,
             scalars: self.scalars,
-            class: Class::User,
+            class: if self.is_static() {
+                Class::Static
+            } else {
+                Class::User
+            },
         }
+    /// Whether the handle is one that every process has.
+    fn is_static(&self) -> bool {
+        self.handle <= LAST_STATIC_HANDLE
+    }
+
     }
 
     /// Bytes of the inline arguments.

@@ -17,7 +17,7 @@ use kernel::prelude::*;
 /// Slots; number 0 is not used, so that no context of a user's call is small.
 pub(crate) const SLOTS: usize = 256;
 
-/// Slots that only the kernel's own calls may take.
+/// Slots that only the kernel's own calls may take, and those to handles that every process has.
 pub(crate) const RESERVED: usize = 4;
 
 /// Slots, of those, that only calls may take which end a DSP process, so that one can always be
@@ -29,6 +29,9 @@ pub(crate) const RESERVED_RELEASE: usize = 2;
 pub(crate) enum Class {
     /// A program: refused when only the reserved slots are left, or the channel is closing.
     User,
+    /// A program, to a handle that every process has: as [`Class::Kernel`], so that a listener can
+    /// still take the DSP's calls to the program, and give it their results.
+    Static,
     /// The kernel, to make or change a DSP process: refused when the channel is closing.
     Kernel,
     /// The kernel, to end a DSP process: refused only when the channel is closed.
@@ -145,7 +148,9 @@ impl<T> CallTable<T> {
     fn limit(&self, class: Class) -> Option<usize> {
         match class {
             Class::Release if self.phase < Phase::Closed => Some(SLOTS - 1),
-            Class::Kernel if self.phase == Phase::Open => Some(SLOTS - 1 - RESERVED_RELEASE),
+            Class::Static | Class::Kernel if self.phase == Phase::Open => {
+                Some(SLOTS - 1 - RESERVED_RELEASE)
+            }
             Class::User if self.phase == Phase::Open => Some(SLOTS - 1 - RESERVED),
             _ => None,
         }

@@ -461,7 +461,7 @@ struct drm_qda_invoke {
 #define QDA_PARAM_NON_SECURE	6
 /** define QDA_PARAM_POLL - 1 if QDA_SESSION_POLL works, else 0. */
 #define QDA_PARAM_POLL		7
-/** define QDA_PARAM_MAX_CALLS - most calls that a session may have outstanding. */
+/** define QDA_PARAM_MAX_CALLS - most calls to modules that a session may have outstanding. */
 #define QDA_PARAM_MAX_CALLS	8
 /** define QDA_PARAM_MAX_INLINE - most inline data of one call, in bytes. */
 #define QDA_PARAM_MAX_INLINE	9

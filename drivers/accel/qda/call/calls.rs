@@ -396,7 +396,7 @@ impl<P: Load> Calls<P> {
         let state = self.state.lock();
 
         for Entry { call, .. } in state.table.calls() {
-            if call.is_user.load(Relaxed) && call.client_id.load(Relaxed) == client_id {
+            if call.is_program.load(Relaxed) && call.client_id.load(Relaxed) == client_id {
                 call.settle(DESERTED);
             }
         }

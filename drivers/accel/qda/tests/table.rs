@@ -108,19 +108,21 @@ mod cases {
         }
         assert_eq!(table.allocate(Class::User, PD), Err(ENOSPC));
         for number in 0..RESERVED {
-            let class = if number < RESERVED - RESERVED_RELEASE {
-                Class::Kernel
-            } else {
-                Class::Release
+            let class = match number {
+                0 => Class::Static,
+                _ if number < RESERVED - RESERVED_RELEASE => Class::Kernel,
+                _ => Class::Release,
             };
             submit(&mut table, class, USERS + number)?;
         }
+        assert_eq!(table.allocate(Class::Static, PD), Err(ENOSPC));
         assert_eq!(table.allocate(Class::Kernel, PD), Err(ENOSPC));
         assert_eq!(table.allocate(Class::Release, PD), Err(ENOSPC));
 
         // Slot 1 is free again, but a program may not have it.
         assert_eq!(table.evict(|&number| number == 0), Some(0));
         assert_eq!(table.allocate(Class::User, PD), Err(ENOSPC));
+        assert_eq!(table.allocate(Class::Static, PD), Err(ENOSPC));
         assert_eq!(table.allocate(Class::Kernel, PD), Err(ENOSPC));
         assert_eq!(table.allocate(Class::Release, PD)?.slot(), 1);
         Ok(())
@@ -133,6 +135,7 @@ mod cases {
         table.advance(Phase::Closing);
         table.advance(Phase::Open);
         assert_eq!(table.allocate(Class::User, PD), Err(EPIPE));
+        assert_eq!(table.allocate(Class::Static, PD), Err(EPIPE));
         assert_eq!(table.allocate(Class::Kernel, PD), Err(EPIPE));
         assert!(table.allocate(Class::Release, PD).is_ok());
         table.advance(Phase::Closed);

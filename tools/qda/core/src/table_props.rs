@@ -47,6 +47,7 @@ enum Op {
 fn class() -> impl Strategy<Value = Class> {
     prop_oneof![
         4 => Just(Class::User),
+        1 => Just(Class::Static),
         1 => Just(Class::Kernel),
         1 => Just(Class::Release),
     ]
@@ -143,9 +144,11 @@ impl Both {
 
         match (class, self.phase) {
             (_, Phase::Closed) => Some(EPIPE),
-            (Class::User | Class::Kernel, Phase::Closing) => Some(EPIPE),
+            (Class::User | Class::Static | Class::Kernel, Phase::Closing) => Some(EPIPE),
             (Class::User, _) => (used >= USERS).then_some(ENOSPC),
-            (Class::Kernel, _) => (used >= ALL - RESERVED_RELEASE).then_some(ENOSPC),
+            (Class::Static | Class::Kernel, _) => {
+                (used >= ALL - RESERVED_RELEASE).then_some(ENOSPC)
+            }
             (Class::Release, _) => (used >= ALL).then_some(ENOSPC),
         }
     }
@@ -422,7 +425,7 @@ proptest! {
 
         for phase in phases {
             both.apply(Op::Advance(phase));
-            for class in [Class::User, Class::Kernel, Class::Release] {
+            for class in [Class::User, Class::Static, Class::Kernel, Class::Release] {
                 both.submit(class, ProtectionDomain::User, 1);
             }
         }

@@ -198,6 +198,32 @@ TEST_F(calls, each_thread_has_its_id)
 	EXPECT_EQ(1, infos[0].pd);
 }
 
+/*
+ * Starts calls that the DSP doesn't answer until one comes back, which is to say ENOSPC.
+ * Return: how many there are beside the @parked that were there.
+ */
+static int fill(struct simdsp_call *calls, int max, int fd, __u32 handle, int parked)
+{
+	int started = 0;
+
+	while (started < max) {
+		struct simdsp_call *call = &calls[started];
+
+		if (simdsp_call_start(call, fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL))
+			break;
+		/* Until it either waits on the DSP or has come back. */
+		for (int i = 0; i < qda_patience(1000) && !simdsp_call_done(call); i++) {
+			if (simdsp_stat("cdsp", "parked") > parked + started)
+				break;
+			usleep(1000);
+		}
+		if (simdsp_call_done(call))
+			return simdsp_call_join(call) == -ENOSPC ? started : -1;
+		started++;
+	}
+	return -1;
+}
+
 TEST_F_TIMEOUT(calls, too_many, 60)
 {
 	/*
@@ -206,39 +232,90 @@ TEST_F_TIMEOUT(calls, too_many, 60)
 	 */
 	static struct simdsp_call calls[MAX_CALLS];
 	__u32 handle, in = 1, out = 0;
-	int other, started = 0;
+	int other, started;
 
 	other = qda_open_process("cdsp");
 	ASSERT_LE(0, other);
 	ASSERT_EQ(0, simdsp_open(other, &handle));
-	do {
-		ASSERT_GT(MAX_CALLS, started);
-		ASSERT_EQ(0, simdsp_call_start(&calls[started], self->fd, self->handle,
-					       QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL));
-		started++;
-		/* Until it either waits on the DSP or has come back. */
-		for (int i = 0; i < 1000 && !simdsp_call_done(&calls[started - 1]); i++) {
-			if (simdsp_stat("cdsp", "parked") == started)
-				break;
-			usleep(1000);
-		}
-	} while (!simdsp_call_done(&calls[started - 1]));
-
-	EXPECT_EQ(-ENOSPC, simdsp_call_join(&calls[started - 1]));
-	TH_LOG("%d calls were outstanding", started - 1);
-	EXPECT_LE(64, started - 1);
-	EXPECT_GE(255, started - 1);
+	started = fill(calls, MAX_CALLS, self->fd, self->handle, 0);
+	TH_LOG("%d calls were outstanding", started);
+	EXPECT_LE(64, started);
+	EXPECT_GE(255, started);
 	EXPECT_EQ(-ENOSPC, simdsp_echo(self->fd, self->handle, &in, &out, 4));
 	EXPECT_EQ(0, simdsp_echo(other, handle, &in, &out, 4));
 	EXPECT_EQ(in, out);
 
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
-	for (int i = 0; i < started - 1; i++)
+	for (int i = 0; i < started; i++)
 		EXPECT_EQ(0, simdsp_call_join(&calls[i]));
 	in = 2;
 	EXPECT_EQ(0, simdsp_echo(self->fd, self->handle, &in, &out, 4));
 	EXPECT_EQ(in, out);
 	close(other);
+}
+
+/* A call of the DSP to the client, made by a thread of the test. */
+static void *reverse_call(void *client)
+{
+	static char reply[SIMDSP_LINE];
+
+	if (simdsp_cmd(reply, "reverse cdsp 5 7 client:%lld in:0102 out:4", *(long long *)client))
+		return NULL;
+	return reply;
+}
+
+TEST_F_TIMEOUT(calls, listener_among_too_many, 120)
+{
+	/*
+	 * When calls have taken all that there is, of their session or of the DSP, the DSP can
+	 * still call a listener, and gets its result.
+	 */
+	static struct simdsp_call calls[MAX_CALLS];
+	static struct listener listener, again;
+	long long client = qda_fdinfo(self->fd, "qda-client");
+	__u32 result[3] = { 4, 0, 0xa5a5a5a5 }, handle, out = 0;
+	int mine, others, other;
+	pthread_t thread;
+	void *reply;
+
+	ASSERT_LT(0, client);
+	other = qda_open_process("cdsp");
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, simdsp_open(other, &handle));
+	mine = fill(calls, MAX_CALLS, self->fd, self->handle, 0);
+	ASSERT_LT(0, mine);
+	others = fill(calls + mine, MAX_CALLS - mine, other, handle, mine);
+	ASSERT_LT(0, others);
+	TH_LOG("%d and %d calls were outstanding", mine, others);
+	EXPECT_GT(mine, others);
+	EXPECT_EQ(-ENOSPC, simdsp_echo(other, handle, &client, &out, 4));
+
+	ASSERT_EQ(0, listener_start(&listener, self->fd));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", mine + others + 1, 5000));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, reverse_call, &client));
+	ASSERT_EQ(0, simdsp_call_join(&listener.call));
+
+	/* The same again, with what the first came to. */
+	again = listener;
+	again.in[0] = listener.out[0];
+	again.in[1] = 0;
+	again.in[2] = sizeof(result);
+	again.args[0] = qda_inline(again.in, sizeof(again.in));
+	again.args[1] = qda_inline(result, sizeof(result));
+	again.args[2] = qda_inline(again.out, sizeof(again.out));
+	again.args[3] = qda_inline(again.buffer, sizeof(again.buffer));
+	ASSERT_EQ(0, simdsp_call_start(&again.call, self->fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2),
+				       again.args));
+	pthread_join(thread, &reply);
+	ASSERT_NE(NULL, reply);
+	EXPECT_STREQ("0 a5a5a5a5", reply);
+
+	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
+	for (int i = 0; i < mine + others; i++)
+		EXPECT_EQ(0, simdsp_call_join(&calls[i]));
+	close(other);
+	ASSERT_EQ(0, simdsp_cmd(NULL, "kill cdsp %lld", client));
+	EXPECT_NE(0, simdsp_call_join(&again.call));
 }
 
 TEST_HARNESS_MAIN
