@@ -224,6 +224,8 @@ struct Inner {
     /// The bank of each slot.
     banks: KVec<Arc<Bank>>,
     slots: Slots<Client>,
+    /// Whether no lease can begin any more.
+    closing: bool,
 }
 
 /// All banks of one DSP.
@@ -289,7 +291,11 @@ impl Pool {
         let any_translated = banks.iter().any(|bank| bank.space.is_translated());
         Arc::pin_init(
             pin_init!(Self {
-                inner <- new_mutex!(Inner { banks, slots }),
+                inner <- new_mutex!(Inner {
+                    banks,
+                    slots,
+                    closing: false,
+                }),
                 changed <- new_condvar!(),
                 coherent,
                 all_translated,
@@ -348,7 +354,7 @@ impl Pool {
         client: &Client,
         want: Want,
     ) -> Result<Option<Lease>> {
-        if inner.slots.is_empty() {
+        if inner.closing {
             return Err(ENODEV);
         }
         let index = match inner.slots.choose(Some(client), want) {
@@ -369,11 +375,14 @@ impl Pool {
         }))
     }
 
-    /// Waits until all leases have ended, then removes the banks. For the end of the channel, when
-    /// no lease can begin and every holder is bound to let go.
+    /// Lets no lease begin any more, waits until all have ended, then removes the banks. For the
+    /// end of the channel, when every holder is bound to let go.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
 
+        inner.closing = true;
+        // Nobody needs to wait for a slot any more.
+        self.changed.notify_all();
         while inner.slots.in_use() {
             self.changed.wait(&mut inner);
         }

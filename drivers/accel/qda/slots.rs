@@ -212,9 +212,4 @@ impl<K: PartialEq> Slots<K> {
     pub(crate) fn in_use(&self) -> bool {
         self.slots.iter().any(|slot| slot.leases > 0)
     }
-
-    /// Whether there is no slot.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
 }

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -30,6 +31,9 @@
 
 #define HEAP		0x1000
 #define TIMEOUT_MS	15000
+#define ASKERS		6
+/* The DSP makes no processes. */
+#define REFUSE	"script {\"rules\":[{\"handle\":1,\"method\":7,\"actions\":[{\"fail\":5}]}]}"
 
 static int attach(int fd)
 {
@@ -448,3 +452,47 @@ TEST_F(nodes, come_and_go)
 }
 
 TEST_HARNESS_MAIN
+	EXPECT_EQ(-EPIPE, create(fd, UNSIGNED));
+/* A client that gets no process asks for one, again and again. */
+struct asker {
+	pthread_t thread;
+	int fd;
+	bool stop;
+};
+
+static void *ask_on(void *arg)
+{
+	struct asker *asker = arg;
+
+	while (!__atomic_load_n(&asker->stop, __ATOMIC_ACQUIRE))
+		create(asker->fd, UNSIGNED);
+	return NULL;
+}
+
+/* Clients that go on asking do not keep the driver from leaving the DSP. */
+TEST_F_TIMEOUT(nodes, leaves_while_clients_ask, 60)
+{
+	struct asker askers[ASKERS] = { 0 };
+	int fd;
+
+	ASSERT_EQ(0, simdsp_cmd(NULL, REFUSE));
+	for (int i = 0; i < ASKERS; i++) {
+		askers[i].fd = open(CDSP, O_RDWR | O_CLOEXEC);
+		ASSERT_GE(askers[i].fd, 0);
+		ASSERT_EQ(0, pthread_create(&askers[i].thread, NULL, ask_on, &askers[i]));
+	}
+	usleep(50000);
+	EXPECT_EQ(0, qda_rebind("cdsp"));
+	for (int i = 0; i < ASKERS; i++) {
+		__atomic_store_n(&askers[i].stop, true, __ATOMIC_RELEASE);
+		pthread_join(askers[i].thread, NULL);
+		EXPECT_EQ(-EPIPE, create(askers[i].fd, UNSIGNED));
+		close(askers[i].fd);
+	}
+	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
+	fd = qda_open_node(CDSP);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(0, create(fd, UNSIGNED));
+	close(fd);
+}
+
