@@ -21,7 +21,7 @@ use kernel::{
 };
 
 /// Most dma-bufs of one client that are kept.
-const MAX_IMPORTS: usize = 1024;
+const MAX_IMPORTS: usize = 4096;
 
 struct Import {
     dma_buf: ARef<DmaBuf>,
@@ -29,9 +29,10 @@ struct Import {
 }
 
 impl Import {
-    /// Whether only we have it: the object has one reference, and this another.
+    /// Whether only we have it. The object of a dma-buf that comes from elsewhere has a reference
+    /// as well.
     fn is_forsaken(&self) -> bool {
-        self.dma_buf.references() <= 2
+        self.dma_buf.references() <= 1 + usize::from(self.buffer.is_imported())
     }
 }
 
@@ -66,42 +67,45 @@ impl Imports {
         forget: impl Fn(&Buffer),
     ) -> Result<ARef<Buffer>> {
         let dma_buf = DmaBuf::from_fd(fd)?;
+        let known = |list: &[Import]| {
+            list.iter()
+                .find(|import| core::ptr::eq(&*import.dma_buf, &*dma_buf))
+                .map(|import| import.buffer.clone())
+        };
+        if let Some(buffer) = known(&self.list.lock()) {
+            return Ok(buffer);
+        }
+
+        self.drop_forsaken(forget);
         let mut list = self.list.lock();
-
-        let known = list
-            .iter()
-            .find(|import| core::ptr::eq(&*import.dma_buf, &*dma_buf));
-        if let Some(import) = known {
-            return Ok(import.buffer.clone());
+        // Another thread may have come with the same meanwhile.
+        if let Some(buffer) = known(&list) {
+            return Ok(buffer);
         }
-
-        let mut forsaken = KVec::new();
-        while let Some(index) = list.iter().position(Import::is_forsaken) {
-            forsaken.reserve(1, GFP_KERNEL)?;
-            if let Ok(import) = list.remove(index) {
-                forsaken.push(import, GFP_KERNEL)?;
-            }
-        }
-
         let buffer = Buffer::import(dev, &dma_buf)?;
-        // One of the device's own is kept by whoever has its dma-buf or a handle.
-        if buffer.is_imported() {
-            if list.len() >= MAX_IMPORTS {
-                return Err(ENOSPC);
-            }
-            list.push(
-                Import {
-                    dma_buf,
-                    buffer: buffer.clone(),
-                },
-                GFP_KERNEL,
-            )?;
+        if list.len() >= MAX_IMPORTS {
+            return Err(ENOSPC);
         }
-        drop(list);
+        list.push(
+            Import {
+                dma_buf,
+                buffer: buffer.clone(),
+            },
+            GFP_KERNEL,
+        )?;
+        Ok(buffer)
+    }
 
-        for import in forsaken.iter() {
+    /// Drops what nobody else has any more, and has `forget` drop its mappings.
+    pub(crate) fn drop_forsaken(&self, forget: impl Fn(&Buffer)) {
+        loop {
+            let mut list = self.list.lock();
+            let index = list.iter().position(Import::is_forsaken);
+            let Some(Ok(import)) = index.map(|index| list.remove(index)) else {
+                break;
+            };
+            drop(list);
             forget(&import.buffer);
         }
-        Ok(buffer)
     }
 }

@@ -162,6 +162,9 @@ impl Names for CompatFile {
 
 impl CompatFile {
     fn allocate(&self, size: u64) -> Result<ARef<Buffer>> {
+        // What the program has closed does not count.
+        self.imports
+            .drop_forsaken(|buffer| self.session.forget(buffer));
         Ok(backend::allocate_for(&self.account, &self.device, size, 0)?.0)
     }
 

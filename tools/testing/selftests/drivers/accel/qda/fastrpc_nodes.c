@@ -287,8 +287,15 @@ TEST_F(nodes, tells)
 	close(fd);
 }
 
+static int alloc(int fd, size_t len)
+{
+	struct fastrpc_alloc_dma_buf arg = { .fd = -1, .size = len };
+
+	return qda_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &arg) ?: (int)arg.fd;
+}
+
 /* Many dma-bufs, one after the other, as a program has them: none stays. */
-TEST_F(nodes, forgets)
+static void forget(struct __test_metadata *_metadata, bool own)
 {
 	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
 	long long mappings = -1;
@@ -299,23 +306,33 @@ TEST_F(nodes, forgets)
 	ASSERT_EQ(0, create(fd, UNSIGNED));
 	handle = module(fd);
 	for (int i = 0; i < 50; i++) {
-		int heap = dmabuf_heap(65536);
+		int buf = own ? alloc(fd, 65536) : dmabuf_heap(65536);
 		__u8 *memory;
 
-		ASSERT_GE(heap, 0);
-		memory = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, heap, 0);
+		ASSERT_GE(buf, 0);
+		memory = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
 		ASSERT_NE(MAP_FAILED, memory);
 		qda_fill(memory, 65536, i);
 		ASSERT_EQ(0, echo(fd, handle, (struct fastrpc_invoke_args) {
-				  (uintptr_t)memory + 5000, 100, heap, 0 }, bytes(out, 100)));
+				  (uintptr_t)memory + 5000, 100, buf, 0 }, bytes(out, 100)));
 		EXPECT_EQ(0, memcmp(memory + 5000, out, 100));
 		munmap(memory, 65536);
-		close(heap);
+		close(buf);
 		if (i == 5)
 			mappings = simdsp_stat("cdsp", "mappings");
 	}
 	EXPECT_GE(mappings + 65536, simdsp_stat("cdsp", "mappings"));
 	close(fd);
+}
+
+TEST_F(nodes, forgets)
+{
+	forget(_metadata, false);
+}
+
+TEST_F(nodes, forgets_its_own)
+{
+	forget(_metadata, true);
 }
 
 TEST_F(nodes, maps)
@@ -440,6 +457,7 @@ TEST_F(nodes, come_and_go)
 	ASSERT_EQ(0, create(fd, UNSIGNED));
 	ASSERT_EQ(0, qda_rebind("cdsp"));
 	EXPECT_EQ(-EPIPE, invoke(fd, 0, 0, NULL));
+	EXPECT_EQ(-EPIPE, create(fd, UNSIGNED));
 	EXPECT_EQ(-EPIPE, create(idle, UNSIGNED));
 	EXPECT_EQ(-EPIPE, invoke(idle, 0, 0, NULL));
 	close(fd);
@@ -451,8 +469,6 @@ TEST_F(nodes, come_and_go)
 	close(idle);
 }
 
-TEST_HARNESS_MAIN
-	EXPECT_EQ(-EPIPE, create(fd, UNSIGNED));
 /* A client that gets no process asks for one, again and again. */
 struct asker {
 	pthread_t thread;
@@ -496,3 +512,4 @@ TEST_F_TIMEOUT(nodes, leaves_while_clients_ask, 60)
 	close(fd);
 }
 
+TEST_HARNESS_MAIN
