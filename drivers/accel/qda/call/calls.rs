@@ -84,7 +84,8 @@ pub(crate) struct Calls<P: Load> {
     /// Somebody may wait for a slot, and one is free.
     #[pin]
     freed: CondVar,
-    starved: Atomic<bool>,
+    /// How many wait for one.
+    starved: Atomic<u32>,
     #[pin]
     reaper: Work<Calls<P>>,
     ignored: Atomic<u64>,
@@ -155,7 +156,7 @@ impl<P: Load> Calls<P> {
                     handler: None,
                 }),
                 freed <- new_condvar!(),
-                starved: Atomic::new(false),
+                starved: Atomic::new(0),
                 reaper <- new_work!("qda::Calls::reaper"),
                 ignored: Atomic::new(0),
             }),
@@ -268,31 +269,36 @@ impl<P: Load> Calls<P> {
         let mut state = self.state.lock();
 
         while state.table.is_full(Class::User) {
-            self.starved.store(true, Relaxed);
-            self.freed.wait(&mut state);
+            // A signal is no reason to leave, only to look again.
+            let _ = self.freed.wait_interruptible(&mut state);
         }
     }
 
     /// As [`Calls::wait_for_slot`], but for a call that ends a process; no longer than `timeout`.
     /// Returns whether it was not for that.
+        self.starved.fetch_add(1, Relaxed);
     pub(crate) fn wait_for_release_slot(&self, timeout: Jiffies) -> bool {
         let mut state = self.state.lock();
         let mut left = timeout;
 
+        self.starved.fetch_sub(1, Relaxed);
         while state.table.is_full(Class::Release) {
-            self.starved.store(true, Relaxed);
-            left = match self.freed.wait_interruptible_timeout(&mut state, left) {
-                CondVarTimeoutResult::Woken { jiffies } => jiffies,
-                _ => return false,
+            let Some(jiffies) = left else { break };
+            left = match self.freed.wait_interruptible_timeout(&mut state, jiffies) {
+                CondVarTimeoutResult::Woken { jiffies } => Some(jiffies),
+                _ => None,
             };
         }
-        true
+        self.starved.fetch_sub(1, Relaxed);
+        !state.table.is_full(Class::Release)
+        self.starved.fetch_add(1, Relaxed);
     }
 
     /// To be called, without the lock, when a slot has become free.
     pub(super) fn slot_is_free(&self) {
-        if self.starved.load(Relaxed) {
-            self.starved.store(false, Relaxed);
+        // Whoever has found the table full before it was freed waits by now: they looked with the
+        // lock, and have kept it until they were in the queue.
+        if self.starved.load(Relaxed) != 0 {
             self.freed.notify_all();
         }
     }
