@@ -113,12 +113,14 @@ impl WorkItem<DISPATCH> for Channel {
 
     fn run(this: Arc<Self>) {
         loop {
-            let stop = {
+            // Each may take long, and others wait for the lock.
+            let sent = {
                 let mut turns = this.dispatcher.turns.lock();
 
-                this.send_all(&mut turns, true)
+                this.send_next(&mut turns, true)
             };
-            match stop {
+            match sent {
+                Ok(true) => {}
                 Err(Stop::Starved) => this.calls.wait_for_slot(),
                 _ => break,
             }
@@ -130,7 +132,12 @@ impl Channel {
     /// Sends what waits, without waiting for anything; what has to wait goes to the work item.
     pub(crate) fn dispatch(self: &Arc<Self>) {
         let sent = match self.dispatcher.turns.try_lock() {
-            Some(mut turns) => self.send_all(&mut turns, false),
+            Some(mut turns) => loop {
+                match self.send_next(&mut turns, false) {
+                    Ok(true) => {}
+                    sent => break sent,
+                }
+            },
             // Somebody sends, and may have looked already.
             None => Err(Stop::Blocked),
         };
@@ -149,23 +156,25 @@ impl Channel {
         }
     }
 
-    fn send_all(
+    /// Sends the next that waits. Returns whether there was one that may be sent now.
+    fn send_next(
         &self,
         turns: &mut Turns<Arc<Queue>>,
         patient: bool,
-    ) -> core::result::Result<(), Stop> {
+    ) -> core::result::Result<bool, Stop> {
         let send = Send {
             transport: &*self.transport,
             patient,
         };
 
-        while self.dispatcher.submitted.load(Relaxed) < MAX_SUBMITTED {
-            let turn = turns.next(|queue| queue.take_turn().map(|turn| (queue.clone(), turn)));
-            let Some((queue, turn)) = turn else {
-                break;
-            };
-            queue.send(turn, send).inspect_err(|_| turns.undo())?;
+        if self.dispatcher.submitted.load(Relaxed) >= MAX_SUBMITTED {
+            return Ok(false);
         }
-        Ok(())
+        let turn = turns.next(|queue| queue.take_turn().map(|turn| (queue.clone(), turn)));
+        let Some((queue, turn)) = turn else {
+            return Ok(false);
+        };
+        queue.send(turn, send).inspect_err(|_| turns.undo())?;
+        Ok(true)
     }
 }
