@@ -10,6 +10,7 @@
 //! An answer only moves a submission to another list, and wakes whoever waits for it.
 
 mod completions;
+mod idle;
 
 pub(crate) use self::completions::Record;
 
@@ -25,7 +26,6 @@ use crate::{
     channel::Channel,
     frame::Frame,
     invoke::Invoke,
-    kernel_call::thread_exit,
     layout::MAX_INLINE,
     names::Names,
     payload::{
@@ -39,20 +39,18 @@ use crate::{
     transport::Transport, //
 };
 use kernel::{
+    new_mutex,
     new_spinlock_irq,
     prelude::*,
     static_lock_class,
     sync::{
         poll::PollCondVarBox,
         Arc,
+        Mutex,
         SpinLockIrq, //
     },
-    time::msecs_to_jiffies,
     workqueue::OwnedQueue, //
 };
-
-/// How long the DSP may take to end its threads, in milliseconds.
-const EXIT_TIMEOUT_MS: u32 = 10_000;
 
 /// A submission that was not sent.
 pub(crate) struct Waiting {
@@ -124,6 +122,9 @@ pub(crate) struct Queue {
     client: Client,
     #[pin]
     state: SpinLockIrq<State>,
+    /// Threads whose exit the DSP has not answered in time.
+    #[pin]
+    late: Mutex<KVec<(u32, Pending<Payload>)>>,
     changed: PollCondVarBox,
 }
 
@@ -166,6 +167,7 @@ impl Queue {
                     stopped: false,
                     ended: false,
                 }),
+                late <- new_mutex!(KVec::new()),
                 changed,
             }),
             GFP_KERNEL_ACCOUNT,
@@ -425,6 +427,8 @@ impl Queue {
             self.finish(slot, EPIPE);
         }
 
+        let late = core::mem::take(&mut *self.late.lock());
+        drop(late);
         let depth = {
             let mut state = self.state.lock();
 
@@ -440,66 +444,5 @@ impl Queue {
             drop(old);
         }
         self.changed.notify_all();
-    }
-
-    /// Tells the DSP that threads have exited which had no call for some time, or, with `all`,
-    /// which have none. They have a call until that is answered.
-    pub(crate) fn exit_threads(&self, all: bool) -> KVec<(u32, Pending<Payload>)> {
-        let mut exits = KVec::new();
-
-        if all {
-            self.state.lock().threads.age();
-        }
-        loop {
-            let thread = self.state.lock().threads.take_idle();
-            let Some(thread) = thread else {
-                break;
-            };
-            let number = Threads::number(thread);
-            let sent = exits
-                .reserve(1, GFP_KERNEL)
-                .map_err(Error::from)
-                .and_then(|()| thread_exit(self.channel(), &self.process.identity, number));
-            match sent {
-                Ok(pending) => {
-                    // There is room.
-                    let _ = exits.push((thread, pending), GFP_KERNEL);
-                }
-                Err(_) => {
-                    self.state.lock().threads.put(thread);
-                    break;
-                }
-            }
-        }
-        self.state.lock().threads.age();
-        exits
-    }
-
-    /// Ends threads of the DSP that had no call for some time. Returns whether there may be some to
-    /// end the next time. Waits for the DSP.
-    pub(crate) fn end_threads(&self) -> bool {
-        let mut timeout = msecs_to_jiffies(EXIT_TIMEOUT_MS);
-
-        // A process that is no more has no threads: whoever stops the queue waits until these are
-        // sent, and then none is.
-        let exits = self.channel().dispatcher.exclusively(|| {
-            let stopped = self.state.lock().stopped;
-
-            match stopped {
-                true => KVec::new(),
-                false => self.exit_threads(false),
-            }
-        });
-        for (thread, pending) in exits {
-            if pending.wait_uninterruptible(timeout) {
-                drop(pending.collect());
-                self.state.lock().threads.exited(thread);
-            } else {
-                // It has a call until the DSP answers, if it ever does.
-                timeout = 0;
-            }
-        }
-        self.channel().dispatch();
-        self.state.lock().threads.any()
     }
 }
