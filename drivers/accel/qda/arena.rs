@@ -107,6 +107,11 @@ pub(crate) struct CallMemory {
 }
 
 impl CallMemory {
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     fn start(&self) -> usize {
         self.pages.start * PAGE
     }

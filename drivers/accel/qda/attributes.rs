@@ -8,13 +8,13 @@ use crate::{
     call::Pending,
     channel::Channel,
     frame::Frame,
+    identity::Identity,
     layout::Arg,
     payload::{
         Builder,
         Payload,
         Target, //
     },
-    process::Identity,
     proto::{
         ProtectionDomain,
         Scalars,

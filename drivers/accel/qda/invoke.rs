@@ -14,6 +14,7 @@ use crate::{
         Holding,
         Share, //
     },
+    identity::Identity,
     layout::Arg,
     names::{
         buffer_at,
@@ -27,10 +28,7 @@ use crate::{
         Ready,
         Target, //
     },
-    process::{
-        Identity,
-        Process, //
-    },
+    process::Process,
     proto::{
         Scalars,
         HANDLE_KERNEL,
@@ -368,11 +366,11 @@ impl Invoke {
                 Class::User
             },
         }
+    }
+
     /// Whether the handle is one that every process has.
     fn is_static(&self) -> bool {
         self.handle <= LAST_STATIC_HANDLE
-    }
-
     }
 
     /// Bytes of the inline arguments.

@@ -13,13 +13,13 @@ use crate::{
     channel::Channel,
     frame::Frame,
     heap::Region,
+    identity::Identity,
     layout::Arg,
     payload::{
         Builder,
         Payload,
         Target, //
     },
-    process::Identity,
     proto::{
         Scalars,
         HANDLE_KERNEL, //
@@ -421,7 +421,10 @@ fn send(
         }
     }
 
-    let mut builder = Builder::new(who, frame, who.held.unlimited_share())?;
+    let mut builder = match class {
+        Class::Release => Builder::last(who, frame)?,
+        _ => Builder::new(who, frame, who.held.unlimited_share())?,
+    };
     let mut outputs = 0;
     for (index, part) in parts.iter().enumerate() {
         match part {

@@ -16,12 +16,12 @@ use crate::{
         Lists, //
     },
     held::Share,
+    identity::Identity,
     invoke::{
         Invoke,
         Loans, //
     },
     layout::Layout,
-    process::Identity,
     proto::{
         Message,
         Scalars,
@@ -244,9 +244,28 @@ impl Builder {
     /// - [`E2BIG`]: too much inline data.
     /// - [`EOPNOTSUPP`]: the bank's addresses cannot be used.
     /// - [`ENOMEM`]: out of memory, or of addresses of the bank.
-    pub(crate) fn new(who: &Identity, mut frame: Frame, share: Share) -> Result<Self> {
+    pub(crate) fn new(who: &Identity, frame: Frame, share: Share) -> Result<Self> {
+        Self::with(frame, share, |len| who.call_memory(len))
+    }
+
+    /// As [`Builder::new`], for the call that ends the process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::new`]; out of memory, it does so only for the second of such calls.
+    pub(crate) fn last(who: &Identity, frame: Frame) -> Result<Self> {
+        let share = who.held.unlimited_share();
+
+        Self::with(frame, share, |len| who.last_memory(len))
+    }
+
+    fn with(
+        mut frame: Frame,
+        share: Share,
+        memory: impl FnOnce(usize) -> Result<CallMemory>,
+    ) -> Result<Self> {
         let layout = Layout::new(&frame.args)?;
-        let memory = who.call_memory(layout.size())?;
+        let memory = memory(layout.size())?;
         let prefix = memory.lease().prefix();
 
         frame.place = Some(Place {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A DSP process of one client: its identity, what it has, its parked calls, and its end.
+//! A DSP process of one client: its parked calls, and its end. See [`crate::identity`] for who
+//! it is.
 
 use crate::{
-    arena::CallMemory,
     bank::Lease,
     call::{
         Outcome,
@@ -16,12 +16,12 @@ use crate::{
     },
     gem::Buffer,
     held::Held,
+    identity::Identity,
     invoke::Invoke,
     kernel_call::KernelCall,
     payload::Payload,
     proto::ProtectionDomain,
-    queue::Queue,
-    space::Space, //
+    queue::Queue, //
 };
 use kernel::{
     impl_has_work,
@@ -41,7 +41,9 @@ use kernel::{
     },
     task::Task,
     time::{
+        delay::fsleep,
         msecs_to_jiffies,
+        Delta,
         Instant,
         Jiffies,
         Monotonic, //
@@ -55,58 +57,11 @@ use kernel::{
 /// How long the DSP may take to end a process, in milliseconds.
 const RELEASE_TIMEOUT_MS: u32 = 10_000;
 
-/// The names by which the DSP knows a process, and its address space.
-#[pin_data]
-pub(crate) struct Identity {
-    /// Number of the process on its channel; not 0.
-    pub(crate) client_id: i32,
-    /// Kind of protection domain.
-    pub(crate) pd: ProtectionDomain,
-    /// Buffers that the DSP has under a number.
-    pub(crate) held: Arc<Held>,
-    /// Whether the DSP process is no more. Calls to it are refused then, but for those that end it.
-    pub(crate) dead: Atomic<bool>,
-    /// Whether there is memory for calls that goes when it is not needed.
-    grown: Atomic<bool>,
-    #[pin]
-    space: Mutex<Option<Space>>,
-}
+// CAST: It fits.
+const RELEASE_TIMEOUT: Delta = Delta::from_millis(RELEASE_TIMEOUT_MS as i64);
 
-impl Identity {
-    /// The bank of the process.
-    ///
-    /// # Errors
-    ///
-    /// [`EPIPE`] once the process has ended.
-    pub(crate) fn lease(&self) -> Result<Arc<Lease>> {
-        self.with_space(|space| Ok(space.lease().clone()))
-    }
-
-    /// Memory of `len` bytes for a call.
-    ///
-    /// # Errors
-    ///
-    /// [`EPIPE`] once the process has ended, else as [`Arena::take`](crate::arena::Arena::take).
-    pub(crate) fn call_memory(&self, len: usize) -> Result<CallMemory> {
-        self.with_space(|space| {
-            let memory = space.call_memory(len)?;
-
-            self.grown.store(space.arena.is_grown(), Relaxed);
-            Ok(memory)
-        })
-    }
-
-    /// Runs `f` on the address space of the process.
-    ///
-    /// # Errors
-    ///
-    /// [`EPIPE`] once the process has ended, else what `f` returns.
-    pub(crate) fn with_space<R>(&self, f: impl FnOnce(&mut Space) -> Result<R>) -> Result<R> {
-        let mut space = self.space.lock();
-
-        f((*space).as_mut().ok_or(EPIPE)?)
-    }
-}
+/// How long to wait before the DSP is asked again to end a process, when that could not be sent.
+const RELEASE_PAUSE: Delta = Delta::from_millis(20);
 
 /// A call whose thread was interrupted while it waited.
 struct Parked {
@@ -187,8 +142,12 @@ impl WorkItem for Process {
                 Err(EPIPE) => break true,
                 // Many end at a time, and others were faster.
                 Err(ENOSPC)
-                    if start.elapsed().as_millis() < i64::from(RELEASE_TIMEOUT_MS)
+                    if start.elapsed() < RELEASE_TIMEOUT
                         && this.channel.calls.wait_for_release_slot(timeout) => {}
+                // Of memory, or of room in the transport, there may be more in a moment.
+                Err(ENOMEM | EAGAIN) if start.elapsed() < RELEASE_TIMEOUT => {
+                    fsleep(RELEASE_PAUSE);
+                }
                 Err(_) => break false,
             }
         };
@@ -212,14 +171,7 @@ impl Process {
 
         Arc::pin_init(
             try_pin_init!(Self {
-                identity <- pin_init!(Identity {
-                    client_id,
-                    pd,
-                    held,
-                    dead: Atomic::new(false),
-                    grown: Atomic::new(false),
-                    space <- new_mutex!(Some(Space::new(lease))),
-                }),
+                identity <- Identity::new(client_id, pd, held, lease),
                 channel,
                 frames <- Frames::new(),
                 parked <- new_mutex!(KVec::new()),
@@ -278,7 +230,7 @@ impl Process {
 
     /// Keeps the frame of a call that is over, for another.
     pub(crate) fn keep(&self, frame: Frame) {
-        if self.frames.put(frame) || self.identity.grown.load(Relaxed) {
+        if self.frames.put(frame) || self.identity.is_grown() {
             self.channel.trim_soon();
         }
     }
@@ -286,24 +238,8 @@ impl Process {
     /// Lets go of memory for calls that was not needed since the last time. Returns whether there
     /// is some that may not be needed the next time.
     pub(crate) fn trim(&self) -> bool {
-        loop {
-            let stale = self
-                .identity
-                .with_space(|space| Ok(space.arena.take_stale()))
-                .unwrap_or(None);
-            if stale.is_none() {
-                break;
-            }
-        }
-        let grown = self
-            .identity
-            .with_space(|space| {
-                space.arena.age();
-                Ok(space.arena.is_grown())
-            })
-            .unwrap_or(false);
+        let grown = self.identity.trim();
 
-        self.identity.grown.store(grown, Relaxed);
         // Both are to be looked at.
         self.frames.trim() | grown
     }
@@ -410,10 +346,20 @@ impl Process {
         self.closing.load(Relaxed)
     }
 
+    /// Asks the DSP to end the process, which must not be called any more then.
+    ///
+    /// # Errors
+    ///
+    /// [`ETIMEDOUT`] if a call is still being sent, else as [`KernelCall::send`].
     fn send_release(&self) -> Result<Pending<Payload>> {
-        // A process that is no more must not be called.
+        let (who, calls) = (&self.identity, &self.channel.calls);
+
         if let Some(queue) = self.queue() {
             queue.stop();
+        }
+        who.dead.xchg(true, Full);
+        if !calls.wait_until_sent(who.client_id, RELEASE_TIMEOUT) {
+            return Err(ETIMEDOUT);
         }
         KernelCall::Release.send(&self.channel, &self.identity)
     }
@@ -422,7 +368,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// As [`KernelCall::send`].
+    /// As [`Process::send_release`].
     pub(crate) fn ask_release(&self) -> Result {
         let pending = self.send_release()?;
 
@@ -468,9 +414,7 @@ impl Process {
         }
         self.channel.calls.retire(self.identity.client_id);
 
-        self.identity.held.end();
-        let space = self.identity.space.lock().take();
-        drop(space);
+        self.identity.end();
 
         // Who waits for them may rely on the process being gone.
         let queue = self.queue.lock().take();

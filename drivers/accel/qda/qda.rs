@@ -11,8 +11,8 @@
 //!   a client does.
 //! - [`queue`], [`dispatch`]: calls for which no thread waits.
 //! - [`call`], [`payload`], [`frame`]: outstanding calls and what they own.
-//! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`]: buffers, what clients call
-//!   them, and where a DSP process has them.
+//! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`], [`identity`]: buffers, what
+//!   clients call them, and where a DSP process has them.
 //! - [`arena`]: memory of calls.
 //! - [`bank`], [`region`]: context banks and their leases, and memory for those without an IOMMU.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
@@ -37,6 +37,7 @@ mod frame;
 mod gem;
 mod heap;
 mod held;
+mod identity;
 mod imports;
 mod invoke;
 mod ioctl;

@@ -216,6 +216,8 @@ impl Session {
     fn send(&self, process: &Process, kind: &Kind) -> Result<(Pending<Payload>, Option<Offer>)> {
         let who = &process.identity;
 
+        // What is begun can be ended.
+        who.keep_last()?;
         match kind {
             Kind::Root | Kind::Sensors => {
                 let pending = KernelCall::Attach.send(&self.channel, who)?;

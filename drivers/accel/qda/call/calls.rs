@@ -36,6 +36,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Relaxed, //
         },
@@ -44,7 +45,13 @@ use kernel::{
         CondVarTimeoutResult,
         SpinLockIrq, //
     },
-    time::Jiffies,
+    time::{
+        delay::fsleep,
+        Delta,
+        Instant,
+        Jiffies,
+        Monotonic, //
+    },
     workqueue::{
         OwnedQueue,
         QueueFlag,
@@ -81,7 +88,7 @@ pub(super) struct State<P> {
 pub(crate) struct Calls<P: Load> {
     #[pin]
     pub(super) state: SpinLockIrq<State<P>>,
-    /// Somebody may wait for a slot, and one is free.
+    /// A slot is free.
     #[pin]
     freed: CondVar,
     /// How many wait for one.
@@ -193,7 +200,7 @@ impl<P: Load> Calls<P> {
             })?;
 
         match transport.send(&request.message) {
-            Ok(()) => Ok(pending),
+            Ok(()) => Ok(pending.sent()),
             Err(error) => {
                 // The DSP has not seen it, so that nothing needs to stay.
                 pending.withdraw();
@@ -221,7 +228,7 @@ impl<P: Load> Calls<P> {
         let pending = self.enter(dead, &mut request, payload, spare, Some(watch))?;
 
         match send(&request.message) {
-            Ok(()) => Ok(pending),
+            Ok(()) => Ok(pending.sent()),
             Err(error) => Err((Refusal::Transport(error), pending.unsend())),
         }
     }
@@ -264,24 +271,26 @@ impl<P: Load> Calls<P> {
         }
     }
 
-    /// Waits until there may be a slot for a program's call, or the channel is closing.
+    /// Waits until there may be a slot for a program's call, or the channel is closing. For threads
+    /// of the kernel, which nobody signals: it may take as long as the DSP likes.
     pub(crate) fn wait_for_slot(&self) {
         let mut state = self.state.lock();
 
+        self.starved.fetch_add(1, Relaxed);
         while state.table.is_full(Class::User) {
             // A signal is no reason to leave, only to look again.
             let _ = self.freed.wait_interruptible(&mut state);
         }
+        self.starved.fetch_sub(1, Relaxed);
     }
 
     /// As [`Calls::wait_for_slot`], but for a call that ends a process; no longer than `timeout`.
     /// Returns whether it was not for that.
-        self.starved.fetch_add(1, Relaxed);
     pub(crate) fn wait_for_release_slot(&self, timeout: Jiffies) -> bool {
         let mut state = self.state.lock();
-        let mut left = timeout;
+        let mut left = Some(timeout);
 
-        self.starved.fetch_sub(1, Relaxed);
+        self.starved.fetch_add(1, Relaxed);
         while state.table.is_full(Class::Release) {
             let Some(jiffies) = left else { break };
             left = match self.freed.wait_interruptible_timeout(&mut state, jiffies) {
@@ -291,7 +300,6 @@ impl<P: Load> Calls<P> {
         }
         self.starved.fetch_sub(1, Relaxed);
         !state.table.is_full(Class::Release)
-        self.starved.fetch_add(1, Relaxed);
     }
 
     /// To be called, without the lock, when a slot has become free.
@@ -301,6 +309,24 @@ impl<P: Load> Calls<P> {
         if self.starved.load(Relaxed) != 0 {
             self.freed.notify_all();
         }
+    }
+
+    /// Waits until no call of a DSP process is being sent, after it was marked as dead; no longer
+    /// than `timeout`. Returns whether it was not for that.
+    pub(crate) fn wait_until_sent(&self, client_id: i32, timeout: Delta) -> bool {
+        let start = Instant::<Monotonic>::now();
+        let is_sending = |entry: &Entry<P>| {
+            entry.call.client_id.load(Relaxed) == client_id && entry.call.sending.load(Acquire)
+        };
+
+        // Calls are rarely made when their process ends, and sent at once if they are.
+        while self.state.lock().table.calls().any(is_sending) {
+            if start.elapsed() >= timeout {
+                return false;
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        true
     }
 
     /// Handles a message from the DSP. Hard-interrupt context: drops nothing.
@@ -390,7 +416,7 @@ impl<P: Load> Calls<P> {
         self.evict(|_| true);
     }
 
-    /// Ends all calls of a DSP process that is no more.
+    /// Ends all calls of a DSP process that is no more, and of which none is being sent.
     pub(crate) fn retire(&self, client_id: i32) {
         self.evict(|call| call.client_id.load(Relaxed) == client_id);
     }

@@ -21,7 +21,10 @@ use kernel::{
     prelude::*,
     processor::cpu_relax,
     sync::{
-        atomic::Acquire,
+        atomic::{
+            Acquire,
+            Release, //
+        },
         Arc, //
     },
     time::{
@@ -177,6 +180,12 @@ impl<P: Load> Pending<P> {
         ticket.withdraw();
         let payload = call.payload.lock().take();
         (outcome, payload, Arc::into_unique_or_drop(call).map(Spare))
+    }
+
+    /// Notes that the DSP has the call.
+    pub(super) fn sent(self) -> Self {
+        self.call.sending.store(false, Release);
+        self
     }
 
     /// Takes a call out of the table that the DSP has not seen.

@@ -7,11 +7,17 @@ use super::bench::{
     status_of,
     Bench,
     Count,
+    Token,
     PATIENCE_MS, //
 };
 use crate::{
-    call::Outcome,
-    table::Class, //
+    call::{
+        Calls,
+        Outcome, //
+    },
+    proto::Message,
+    table::Class,
+    transport::Transport, //
 };
 use kernel::{
     impl_has_work,
@@ -37,9 +43,55 @@ use kernel::{
     }, //
 };
 
+/// Looks, when it is to send a call of client 1, for whose calls are being sent.
+struct Looker {
+    calls: Arc<Calls<Token>>,
+    saw_its_own: Atomic<bool>,
+    saw_others: Atomic<bool>,
+}
+
+impl Looker {
+    fn is_sending(&self, client_id: i32) -> bool {
+        !self.calls.wait_until_sent(client_id, Delta::from_millis(5))
+    }
+}
+
+impl Transport for Looker {
+    fn send(&self, _message: &Message) -> Result {
+        self.saw_its_own.store(self.is_sending(1), Relaxed);
+        self.saw_others.store(self.is_sending(2), Relaxed);
+        Ok(())
+    }
+
+    fn try_send(&self, message: &Message) -> Result {
+        self.send(message)
+    }
+
+    fn close(&self) {}
+}
+
 #[kunit_tests(qda_closing)]
 mod cases {
     use super::*;
+
+    #[test]
+    fn call_that_is_being_sent_is_waited_for() -> Result {
+        let bench = Bench::new()?;
+        let looker = Looker {
+            calls: bench.calls.clone(),
+            saw_its_own: Atomic::new(false),
+            saw_others: Atomic::new(false),
+        };
+
+        // That of another client is outstanding, but sent.
+        let other = bench.submit(Class::User, 2, 1)?;
+        let pending = bench.submit_to(&looker, Class::User, 1, 2)?;
+        assert!(looker.saw_its_own.load(Relaxed));
+        assert!(!looker.saw_others.load(Relaxed));
+        assert!(!looker.is_sending(1));
+        drop((other, pending));
+        Ok(())
+    }
 
     #[test]
     fn closing_channel_refuses_all_but_releases() -> Result {
