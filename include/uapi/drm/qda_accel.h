@@ -186,8 +186,10 @@ struct drm_qda_gem_mmap_offset_legacy {
  * * ENOENT: no such handle.
  * * EFAULT: @file cannot be read.
  * * EOPNOTSUPP: the buffer has no single range of DSP addresses.
+ * * ENOSPC: too many calls are outstanding on the DSP.
  * * ENOMEM: out of memory, or of DSP addresses.
- * * ETIMEDOUT: the DSP did not answer for ten seconds.
+ * * ETIMEDOUT: the DSP did not answer for ten seconds, or made no room for the call.
+ * * EAGAIN: the DSP refused room for the call.
  * * EINTR: a fatal signal came while waiting.
  * * EREMOTEIO: the DSP's status is a number that the kernel keeps to itself (-512 to -530).
  * * EPIPE: the DSP restarted while waiting.
@@ -265,7 +267,9 @@ struct drm_qda_init_create {
  * * ENOSPC: the DSP process holds 1024 numbers, or pieces of heap, or too many calls are
  *   outstanding.
  * * ENOMEM: out of memory, or of DSP addresses.
- * * ETIMEDOUT: the DSP did not answer for ten seconds; the memory stays with it.
+ * * ETIMEDOUT: the DSP did not answer for ten seconds; the memory stays with it. Or it made no room
+ *   for the call.
+ * * EAGAIN: the DSP refused room for the call.
  * * EINTR: a fatal signal came while waiting.
  * * EREMOTEIO: the DSP's status is a number that the kernel keeps to itself (-512 to -530).
  * * EPIPE: the DSP, or the session, went away while waiting.
@@ -388,9 +392,9 @@ struct drm_qda_invoke_arg {
  * struct drm_qda_invoke - call a function on the DSP and wait for its result
  *
  * @args holds the in-buffers, the out-buffers, the in-handles and the out-handles, as many as @sc
- * says. Inline arguments never
- * share storage on the DSP, even where they overlap in the caller; out-buffers are copied back in
- * the order of their index, whatever the status, and none if the call fails with an errno.
+ * says. Inline arguments never share storage on the DSP, even where they overlap in the caller;
+ * out-buffers are copied back in the order of their index, whatever the status, and none if the
+ * call fails with an errno.
  *
  * The ioctl's value is the DSP's status, unchanged: any 32-bit number, also negative. Use
  * syscall() with care: libc turns -1 to -4095 into errno.
@@ -414,6 +418,8 @@ struct drm_qda_invoke_arg {
  * * ENOSPC: too many calls are outstanding, in this session or on the DSP, or the DSP process holds
  *   1024 numbers.
  * * ENOMEM: out of memory, or of DSP addresses.
+ * * ETIMEDOUT, EAGAIN: the DSP made no room for the call in time, or refused it: it has not seen
+ *   the call.
  * * EINTR: a signal, see above.
  * * EREMOTEIO: the DSP's status is a number that the kernel keeps to itself (-512 to -530).
  * * EPIPE: the DSP, or the session, went away while waiting.
@@ -479,8 +485,7 @@ struct drm_qda_invoke {
  * * EOPNOTSUPP: the DSP knows of no attributes.
  * * EREMOTEIO: the DSP answered with another error.
  * * EBUSY: no context bank is free.
- * * ETIMEDOUT: the DSP did not answer for ten seconds.
- * * EINTR: a fatal signal came while waiting.
+ * * ENOSPC, ETIMEDOUT, EAGAIN, EINTR: as DRM_QDA_INIT_CREATE.
  * * ENOMEM: out of memory, or of DSP addresses.
  * * EPIPE: the DSP restarted while waiting.
  */
@@ -573,7 +578,7 @@ struct drm_qda_get_param {
  *   processes by another client.
  * * E2BIG: @shell_size is above QDA_MAX_SHELL_SIZE.
  * * ENOENT: no such handle.
- * * ENOMEM, ETIMEDOUT, EINTR, EPIPE: as DRM_QDA_INIT_CREATE.
+ * * ENOSPC, ENOMEM, ETIMEDOUT, EAGAIN, EINTR, EPIPE: as DRM_QDA_INIT_CREATE.
  */
 struct drm_qda_session_create {
 	/** @kind: in: one of QDA_SESSION_ROOT to QDA_SESSION_USER_UNSIGNED. */
