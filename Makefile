@@ -15,7 +15,8 @@ brief	= $(if $(filter-out 0,$(BRIEF)),--brief)
 
 # What make check runs on the debug kernel, and of each suite only the first boot: all of it takes as
 # long again. make test DEBUG=1 does that.
-CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit faultinject canaries
+CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit hostile faultinject \
+	canaries
 
 .DEFAULT_GOAL := help
 # The steps share directories; make's -j is for those within a step.
