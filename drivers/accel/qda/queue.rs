@@ -401,6 +401,11 @@ impl Queue {
         Ok(())
     }
 
+    /// How many submissions there can be.
+    pub(crate) fn depth(&self) -> usize {
+        self.state.lock().ring.depth()
+    }
+
     /// Submissions whose completions nobody has taken.
     pub(crate) fn outstanding(&self) -> usize {
         self.state.lock().ring.outstanding()

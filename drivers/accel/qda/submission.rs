@@ -175,7 +175,8 @@ impl QdaFile {
         let size = entry_size(args.submission_size, SUBMISSION_LEN)?;
         queue.check_client()?;
 
-        for index in 0..args.count as usize {
+        // While others take completions there could be room without end.
+        for index in 0..queue.depth().min(args.count as usize) {
             let accepted = entry(args.submissions, index, size)
                 .and_then(|address| submit(queue, args, address, size, &names));
             if let Err(error) = accepted {
@@ -219,7 +220,8 @@ impl QdaFile {
         queue.check_client()?;
 
         let in_time = queue.wait(args.min_count as usize, deadline)?;
-        let reaped = queue.reap(args.max_count as usize, |index, record| {
+        let most = queue.depth().min(args.max_count as usize);
+        let reaped = queue.reap(most, |index, record| {
             write(entry(args.completions, index, size)?, size, &record)
         })?;
         if reaped == 0 && !in_time {
