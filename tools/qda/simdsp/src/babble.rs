@@ -98,11 +98,7 @@ impl Dsp {
     /// # Errors
     ///
     /// The channel is or was closed, or fails.
-    pub(crate) fn tell(
-        &self,
-        messages: &[Vec<u8>],
-        stop: impl Fn() -> bool,
-    ) -> anyhow::Result<()> {
+    pub(crate) fn tell(&self, messages: &[Vec<u8>], stop: impl Fn() -> bool) -> anyhow::Result<()> {
         let _turn = self.unasked.lock().unwrap_or_else(PoisonError::into_inner);
         for burst in messages.chunks(BURST) {
             let since = Instant::now();

@@ -214,7 +214,11 @@ impl Dsp {
                 });
                 let messages: Vec<_> = nobody.collect();
                 if let Err(error) = self.tell(&messages, || call.epoch != self.epoch()) {
-                    log::warn!("{}: flood of {:#x}: {error}", self.label(), call.request.ctx);
+                    log::warn!(
+                        "{}: flood of {:#x}: {error}",
+                        self.label(),
+                        call.request.ctx
+                    );
                 }
             }
         }
