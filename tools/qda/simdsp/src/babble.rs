@@ -15,6 +15,8 @@ const BURST: usize = 64;
 const PAUSE: Duration = Duration::from_micros(200);
 /// Pause between two looks whether the guest has read what there is.
 const LOOK: Duration = Duration::from_micros(50);
+/// How long it waits for a channel before it looks whether it is to go on.
+const WAIT: Duration = Duration::from_millis(20);
 /// Longest message.
 const LONGEST: usize = 64;
 /// First id that is no process': the guest counts from 1.
@@ -119,6 +121,80 @@ impl Dsp {
         }
         Ok(())
     }
+
+    /// The guest has read a message that it had not asked for, if the channel is still that of
+    /// `epoch`.
+    fn was_read(&self, epoch: u64) {
+        let mut inner = self.inner();
+        if epoch == self.epoch() {
+            inner.windows.read();
+        }
+    }
+}
+
+/// Messages that the guest has read although it had not asked for anything on its channel yet, as its
+/// driver may not have finished its probe, or for anything but the end of processes any more, as its
+/// driver may be leaving.
+#[derive(Debug, Default)]
+pub(crate) struct Windows {
+    state: State,
+    /// Read before the guest's first message.
+    pub early: u64,
+    /// Read between the guest's last messages, each a RELEASE, and the end of the channel.
+    pub late: u64,
+}
+
+/// What the guest has said on its channel.
+#[derive(Debug, Default)]
+enum State {
+    /// There is none.
+    #[default]
+    Closed,
+    /// Nothing.
+    Opened,
+    /// Something that a driver says which is there to stay.
+    Asked,
+    /// A RELEASE last, since which it has read so many messages.
+    Released(u64),
+}
+
+impl Windows {
+    /// Counts from 0.
+    pub fn reset(&mut self) {
+        self.early = 0;
+        self.late = 0;
+    }
+
+    /// The channel is open.
+    pub fn opened(&mut self) {
+        self.state = State::Opened;
+    }
+
+    /// The guest has sent a message.
+    pub fn asked(&mut self, is_release: bool) {
+        self.state = match self.state {
+            State::Released(read) if is_release => State::Released(read),
+            _ if is_release => State::Released(0),
+            _ => State::Asked,
+        };
+    }
+
+    /// The guest has read a message that it had not asked for.
+    pub fn read(&mut self) {
+        match &mut self.state {
+            State::Opened => self.early += 1,
+            State::Released(read) => *read += 1,
+            State::Closed | State::Asked => {}
+        }
+    }
+
+    /// The channel is gone.
+    pub fn closed(&mut self) {
+        if let State::Released(read) = self.state {
+            self.late += read;
+        }
+        self.state = State::Closed;
+    }
 }
 
 /// A thread that sends such messages for as long as this lives, whenever there is a channel.
@@ -147,11 +223,15 @@ impl Babble {
                 let stop = || stop.load(Ordering::Relaxed);
                 while !stop() {
                     let Some(dsp) = dsp.upgrade() else { return };
+                    let epoch = dsp.epoch();
                     if dsp.tell(&[nonsense(&mut random)], stop).is_ok() {
                         sent.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        // Without a channel there is nobody to hear it.
+                        dsp.was_read(epoch);
+                    } else if dsp.channel().is_ok() {
                         thread::sleep(PAUSE);
+                    } else {
+                        // Nobody can hear it. The next channel is used from its first moment on.
+                        dsp.wait(Instant::now() + WAIT, |inner| inner.channel.is_some());
                     }
                 }
             })?;
@@ -174,6 +254,38 @@ impl Drop for Babble {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn windows() {
+        let mut windows = Windows::default();
+        // Without a channel nothing counts.
+        windows.read();
+        windows.opened();
+        windows.read();
+        windows.read();
+        windows.asked(false);
+        windows.read();
+        // A process that ends while the driver stays.
+        windows.asked(true);
+        windows.read();
+        windows.asked(false);
+        windows.closed();
+        assert_eq!((windows.early, windows.late), (2, 0));
+
+        windows.opened();
+        windows.asked(true);
+        windows.read();
+        windows.asked(true);
+        windows.read();
+        assert_eq!((windows.early, windows.late), (2, 0));
+        windows.closed();
+        windows.read();
+        assert_eq!((windows.early, windows.late), (2, 2));
+
+        windows.reset();
+        windows.closed();
+        assert_eq!((windows.early, windows.late), (0, 0));
+    }
 
     proptest! {
         #[test]

@@ -6,7 +6,7 @@
 //! the other. How a call is served is in [`crate::serve`], how it reaches memory in
 //! [`crate::dma`].
 
-use crate::babble::Babble;
+use crate::babble::{Babble, Windows};
 use crate::call::Call;
 use crate::check::Shape;
 use crate::glink::Side;
@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     pub used: BTreeSet<Bank>,
     /// What it says unasked.
     pub babble: Option<Babble>,
+    /// When the guest has heard that.
+    pub windows: Windows,
 }
 
 /// A simulated DSP.
@@ -319,7 +321,10 @@ impl Dsp {
     pub fn babble(&self, seed: Option<u64>) -> std::io::Result<u64> {
         let next = seed.map(|seed| Babble::start(self.me.clone(), self.label(), seed));
         let next = next.transpose()?;
-        let last = std::mem::replace(&mut self.inner().babble, next);
+        let mut inner = self.inner();
+        inner.windows.reset();
+        let last = std::mem::replace(&mut inner.babble, next);
+        drop(inner);
         Ok(last.map_or(0, |babble| babble.sent()))
     }
 
@@ -423,7 +428,11 @@ impl Dsp {
     /// The channel is open.
     pub fn opened(&self, channel: Arc<dyn Channel>) {
         self.log(format_args!("channel open"));
-        self.inner().channel = Some(channel);
+        let mut inner = self.inner();
+        inner.channel = Some(channel);
+        inner.windows.opened();
+        drop(inner);
+        self.notify();
     }
 
     /// The channel is gone: all calls and processes end; calls at work reach no memory any more. A
@@ -437,6 +446,7 @@ impl Dsp {
         let (processes, busy) = {
             let mut inner = self.inner();
             inner.channel = None;
+            inner.windows.closed();
             // The guest takes the memory back.
             inner.has_heap = false;
             inner.held.clear();
@@ -527,6 +537,9 @@ impl Dsp {
         });
         let call = {
             let mut inner = self.inner();
+            inner
+                .windows
+                .asked(crate::kernel_calls::is_release(&request));
             self.check_order(&inner, &request, is_kernel, &mut found);
             let process = inner.processes.get(&request.client_id).cloned();
             let process = process.filter(|_| !is_kernel);

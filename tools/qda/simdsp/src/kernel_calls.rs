@@ -8,7 +8,7 @@ use crate::dsp::Dsp;
 use crate::process::{Domain, Mapped, Process};
 use crate::stats::count;
 use crate::strict::{kernel_scalars, Rule};
-use crate::wire::{status, Address};
+use crate::wire::{status, Address, Request};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -66,6 +66,11 @@ pub fn invoke(dsp: &Arc<Dsp>, call: &Arc<Call>) -> Done {
         10 => mem_map(dsp, call),
         _ => mem_unmap(dsp, call),
     }
+}
+
+/// Whether a message ends a process.
+pub(crate) fn is_release(request: &Request) -> bool {
+    (request.handle, request.client_id, request.sc.method()) == (INIT, 0, 1)
 }
 
 /// In buffer `i`, which must have exactly `len` bytes.

@@ -136,6 +136,8 @@ impl Dsp {
                 let inner = self.inner();
                 inner.babble.as_ref().map_or(0, |babble| babble.sent())
             }
+            "babbled_early" => self.inner().windows.early,
+            "babbled_late" => self.inner().windows.late,
             "held" => self.inner().held.len() as u64,
             "listeners" => listeners(&self.inner()) as u64,
             "waiters" => {
