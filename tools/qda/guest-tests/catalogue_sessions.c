@@ -312,6 +312,7 @@ static void replies_before_probe(void)
 		NEED(fd >= 0);
 		close(fd);
 	}
+	EXPECT("not provoked", simdsp_stat("cdsp", "babbled_early") > 0);
 	EXPECT_EQ("not provoked", 0, simdsp_cmd(NULL, "babble cdsp off"));
 	fd = node_open(&handle);
 	EXPECT("later calls fail", fd >= 0 && catalogue_works(fd, handle));

@@ -30,6 +30,9 @@
 /* A script: calls to a handle are not answered. */
 #define NO_ANSWER	"script {\"rules\":[{\"dsp\":\"cdsp\",\"handle\":%d,\"actions\":[\"drop\"]}]}"
 
+/* Processes end only after a while. */
+#define RELEASE_LATER	"script {\"rules\":[{\"dsp\":\"cdsp\",\"handle\":1,\"method\":1,\"actions\":[{\"delay_ms\":300}]}]}"
+
 /* Threads that call until the DSP has gone. */
 struct caller {
 	pthread_t thread;
@@ -245,10 +248,12 @@ TEST_F_TIMEOUT(dsp_death, talks_before_probe_and_during_remove, 120)
 {
 	char device[256], reply[SIMDSP_LINE];
 	__u32 state = seed(_metadata);
-	long long said;
+	long long said, early, late;
 	int fd;
 
 	ASSERT_EQ(0, simdsp_cmd(NULL, "babble cdsp on %u", state));
+	/* The driver that leaves waits for this answer. */
+	ASSERT_EQ(0, simdsp_cmd(NULL, RELEASE_LATER));
 	for (int i = 0; i < 8; i++) {
 		fd = qda_open_process("cdsp");
 		ASSERT_LE(0, fd);
@@ -258,16 +263,29 @@ TEST_F_TIMEOUT(dsp_death, talks_before_probe_and_during_remove, 120)
 		for (int j = 0; j < 5000 && simdsp_stat("cdsp", "babbled") < said + 20; j++)
 			usleep(1000);
 		ASSERT_TRUE(qda_rpmsg_device("cdsp", device, sizeof(device)));
+		early = simdsp_stat("cdsp", "babbled_early");
+		late = simdsp_stat("cdsp", "babbled_late");
 		/* By the driver's own end, and by the DSP's. */
 		ASSERT_EQ(0, variant->how == CHANNEL ?
 			     sysfs_write_within(DRIVER "/unbind", device, BOUND_MS) :
-			     go_down(STOP, "cdsp", self->processor));
+			     go_down(variant->how, "cdsp", self->processor));
 		self->deaths++;
 		EXPECT_TRUE(is_gone(fd));
 		close(fd);
 		fd = come_up(variant->how, "cdsp", self->processor);
 		ASSERT_LE(0, fd);
 		close(fd);
+		early = simdsp_stat("cdsp", "babbled_early") - early;
+		late = simdsp_stat("cdsp", "babbled_late") - late;
+		TH_LOG("%lld messages at first, %lld at last", early, late);
+		/*
+		 * The driver that came heard it before it said anything itself. Not with SMEM: the
+		 * work that runs probe is the one that makes room for messages there.
+		 */
+		if (!self->processor[0])
+			EXPECT_LT(0, early);
+		/* So did the one that left. When the DSP goes, the transport is deaf by then. */
+		EXPECT_EQ(variant->how == CHANNEL, late > 0);
 	}
 	ASSERT_EQ(0, simdsp_cmd(reply, "babble cdsp off"));
 	TH_LOG("%s messages", reply);
