@@ -507,8 +507,8 @@ pub const SUITES: &[Suite] = &[
             Boot {
                 board: "kaanapali",
                 script: "tests",
-                args: &["1", "qda_hostile", "qda_hostile_memory"],
-                limit: 420,
+                args: &["1", "qda_hostile", "qda_hostile_memory", "qda_dsp_death"],
+                limit: 600,
                 prefix: "kaanapali: ",
                 ..PLAIN
             },

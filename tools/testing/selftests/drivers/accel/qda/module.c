@@ -62,6 +62,14 @@ int simdsp_touch(int fd, __u32 handle, __u64 iova, __u32 len, bool write)
 	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_TOUCH, 1, 0), &arg);
 }
 
+int simdsp_poll(int fd, bool on)
+{
+	__u32 in[2] = { on, 1000 };
+	struct drm_qda_invoke_arg arg = qda_inline(in, sizeof(in));
+
+	return qda_invoke(fd, CURRENT_PROCESS, QDA_SCALARS(POLL_MODE, 1, 0), &arg);
+}
+
 int simdsp_info(int fd, __u32 handle, struct simdsp_info *info)
 {
 	struct drm_qda_invoke_arg arg = qda_inline(info, sizeof(*info));

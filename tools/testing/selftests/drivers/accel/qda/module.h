@@ -46,6 +46,10 @@ enum simdsp_method {
 	SIMDSP_SLOW_ECHO = 15,
 };
 
+/* Static handle of the DSP process itself, and its method that switches poll mode. */
+#define CURRENT_PROCESS	4
+#define POLL_MODE	9
+
 /** define SIMDSP_FAULT - what SIMDSP_TOUCH returns when the SMMU refuses. */
 #define SIMDSP_FAULT		((__s32)0x80000401u)
 
@@ -98,6 +102,9 @@ int simdsp_hold(int fd, __u32 handle);
 
 /** simdsp_touch() - have the DSP access memory through the caller's bank. */
 int simdsp_touch(int fd, __u32 handle, __u64 iova, __u32 len, bool write);
+
+/** simdsp_poll() - have the DSP process write the poll words of its calls, or no longer. */
+int simdsp_poll(int fd, bool on);
 
 /** simdsp_info() - ask how the DSP knows the caller. */
 int simdsp_info(int fd, __u32 handle, struct simdsp_info *info);

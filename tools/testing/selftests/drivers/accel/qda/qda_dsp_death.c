@@ -38,6 +38,8 @@ struct caller {
 	pthread_t thread;
 	int fd;
 	__u32 handle;
+	/* Calls that succeeded. */
+	int answers;
 	int ret;
 };
 
@@ -48,6 +50,7 @@ static void *call_on(void *arg)
 
 	do {
 		caller->ret = simdsp_echo(caller->fd, caller->handle, in, out, sizeof(in));
+		caller->answers += !caller->ret;
 	} while (caller->ret != -EPIPE && caller->ret != -ENODEV);
 	return NULL;
 }
@@ -66,6 +69,8 @@ FIXTURE(dsp_death)
 	struct bystander bystander;
 	char processor[128];
 	bool skipped;
+	/* There is no other DSP. */
+	bool alone;
 	int log;
 	/* How often the DSP went down. */
 	int deaths;
@@ -78,11 +83,12 @@ FIXTURE_VARIANT(dsp_death)
 
 FIXTURE_VARIANT_ADD(dsp_death, channel) { .how = CHANNEL };
 FIXTURE_VARIANT_ADD(dsp_death, stop) { .how = STOP };
+FIXTURE_VARIANT_ADD(dsp_death, crash) { .how = CRASH };
 
 FIXTURE_SETUP(dsp_death)
 {
 	const char *why = qda_test_begin("dsp_death", _metadata->name, true);
-	int fd;
+	int fd, ret;
 
 	self->skipped = true;
 	if (why)
@@ -97,26 +103,34 @@ FIXTURE_SETUP(dsp_death)
 	self->skipped = false;
 	self->log = kernel_log_open();
 	ASSERT_LE(0, self->log);
-	ASSERT_EQ(0, bystander_start(&self->bystander, "adsp"));
+	ret = bystander_start(&self->bystander, "adsp");
+	self->alone = ret == -ENODEV;
+	ASSERT_TRUE(!ret || self->alone);
 }
 
 FIXTURE_TEARDOWN(dsp_death)
 {
 	if (self->skipped)
 		return;
-	bystander_pause(&self->bystander, true);
-	EXPECT_TRUE(bystander_alone(&self->bystander));
-	bystander_pause(&self->bystander, false);
-	EXPECT_TRUE(bystander_stop(&self->bystander));
+	if (!self->alone) {
+		bystander_pause(&self->bystander, true);
+		EXPECT_TRUE(bystander_alone(&self->bystander));
+		bystander_pause(&self->bystander, false);
+		EXPECT_TRUE(bystander_stop(&self->bystander));
+	}
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "processes", 0, 5000));
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "mappings", 0, 5000));
 	EXPECT_GE(self->deaths * MOST_LINES, kernel_log_close(self->log));
 	EXPECT_EQ(0, qda_test_end());
 }
 
-/* A DSP that does @actions with every call goes down while there are many. */
-static void dies_while(struct __test_metadata *_metadata, struct _test_data_dsp_death *self,
-		       enum how how, const char *actions)
+/*
+ * A DSP that does @actions with every call goes down while a session makes many.
+ *
+ * Return: how many calls of @fd, which is closed, had succeeded before.
+ */
+static int dies_under(struct __test_metadata *_metadata, struct _test_data_dsp_death *self,
+		      enum how how, const char *actions, int fd)
 {
 	struct caller callers[CALLERS];
 	struct listener listener;
@@ -125,9 +139,8 @@ static void dies_while(struct __test_metadata *_metadata, struct _test_data_dsp_
 	__u32 handle, zero = 0;
 	__u64 sum;
 	struct drm_qda_invoke_arg args[3];
-	int fd;
+	int answers = 0;
 
-	fd = qda_open_process("cdsp");
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, simdsp_open(fd, &handle));
 	/* With a buffer that the DSP keeps, and calls that wait. */
@@ -154,8 +167,10 @@ static void dies_while(struct __test_metadata *_metadata, struct _test_data_dsp_
 	usleep(100000);
 	ASSERT_EQ(0, go_down(how, "cdsp", self->processor));
 	self->deaths++;
-	for (int i = 0; i < CALLERS; i++)
+	for (int i = 0; i < CALLERS; i++) {
 		pthread_join(callers[i].thread, NULL);
+		answers += callers[i].answers;
+	}
 	EXPECT_EQ(-EPIPE, simdsp_call_join(&held));
 	EXPECT_EQ(-EPIPE, simdsp_call_join(&listener.call));
 	EXPECT_TRUE(is_gone(fd));
@@ -169,6 +184,36 @@ static void dies_while(struct __test_metadata *_metadata, struct _test_data_dsp_
 	EXPECT_TRUE(works(fd));
 	EXPECT_LE(0, qda_fdinfo(fd, "qda-calls"));
 	close(fd);
+	return answers;
+}
+
+static void dies_while(struct __test_metadata *_metadata, struct _test_data_dsp_death *self,
+		       enum how how, const char *actions)
+{
+	dies_under(_metadata, self, how, actions, qda_open_process("cdsp"));
+}
+
+/* The same with a session that polls, some of whose calls succeed all the same. */
+static void dies_while_polled(struct __test_metadata *_metadata,
+			      struct _test_data_dsp_death *self, enum how how,
+			      const char *actions)
+{
+	struct drm_qda_session_create arg = {
+		.kind = QDA_SESSION_USER_UNSIGNED,
+		.flags = QDA_SESSION_POLL,
+	};
+	int fd = qda_open("cdsp"), ret;
+
+	ASSERT_LE(0, fd);
+	ret = qda_session(fd, arg);
+	if (ret == -EOPNOTSUPP) {
+		close(fd);
+		SKIP(return, "this DSP can't be polled");
+	}
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, simdsp_poll(fd, true));
+	ASSERT_EQ(1, simdsp_stat("cdsp", "polled"));
+	EXPECT_LT(0, dies_under(_metadata, self, how, actions, fd));
 }
 
 TEST_F_TIMEOUT(dsp_death, while_answers_are_late, 90)
@@ -231,12 +276,17 @@ TEST_F_TIMEOUT(dsp_death, while_statuses_are_the_kernels, 90)
 
 TEST_F_TIMEOUT(dsp_death, with_poll_word_and_no_message, 90)
 {
-	dies_while(_metadata, self, variant->how, "{\"poll_word\":912559},\"drop\"");
+	dies_while_polled(_metadata, self, variant->how, "{\"poll_word\":912559},\"drop\"");
 }
 
 TEST_F_TIMEOUT(dsp_death, with_message_and_no_poll_word, 90)
 {
-	dies_while(_metadata, self, variant->how, "{\"poll_word\":1}");
+	dies_while_polled(_metadata, self, variant->how, "{\"poll_word\":1}");
+}
+
+TEST_F_TIMEOUT(dsp_death, with_poll_words_that_nobody_reads, 90)
+{
+	dies_while(_metadata, self, variant->how, "{\"poll_word\":912559},\"drop\"");
 }
 
 TEST_F_TIMEOUT(dsp_death, in_notices, 90)

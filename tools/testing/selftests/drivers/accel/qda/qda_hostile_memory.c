@@ -19,10 +19,6 @@
 #define REWRITE		"{\"rewrite\":{\"word\":\"any\",\"index\":%d,\"value\":%u}}"
 #define LATE_WRITE	"{\"touch\":{\"arg\":2,\"len\":500,\"write\":true,\"after_ms\":5}}"
 
-/* Static handle of the DSP process itself, and its method that switches poll mode. */
-#define CURRENT_PROCESS	4
-#define POLL_MODE	9
-
 /* A call with arguments of both kinds, beside memory that is none. */
 struct guarded {
 	struct qda_buf buf;
@@ -268,14 +264,6 @@ static int open_polling(__u32 *handle)
 	return ret < 0 ? ret : -EREMOTEIO;
 }
 
-static int poll_on_dsp(int fd, bool on)
-{
-	__u32 in[2] = { on, 1000 };
-	struct drm_qda_invoke_arg arg = qda_inline(in, sizeof(in));
-
-	return qda_invoke(fd, CURRENT_PROCESS, QDA_SCALARS(POLL_MODE, 1, 0), &arg);
-}
-
 TEST_F_TIMEOUT(hostile, poll_word_without_message, 90)
 {
 	struct itimerval timer = { { 0, 100000 }, { 0, 100000 } };
@@ -302,7 +290,7 @@ TEST_F_TIMEOUT(hostile, poll_word_without_message, 90)
 	close(self->fd);
 	self->fd = fd;
 	self->client = client;
-	ASSERT_EQ(0, poll_on_dsp(fd, true));
+	ASSERT_EQ(0, simdsp_poll(fd, true));
 	ASSERT_EQ(0, with_calls(self, "\"drop\""));
 	/* A call that took longer than it is polled for is polled again when it is repeated. */
 	ASSERT_EQ(0, sigaction(SIGALRM, &(struct sigaction) { .sa_handler = on_signal }, NULL));
@@ -333,7 +321,7 @@ TEST_F(hostile, message_without_poll_word)
 	self->client = qda_fdinfo(fd, "qda-client");
 	for (int i = 0; i < 50; i++)
 		ASSERT_TRUE(answered(fd, self->handle, i));
-	ASSERT_EQ(0, poll_on_dsp(fd, true));
+	ASSERT_EQ(0, simdsp_poll(fd, true));
 	ASSERT_EQ(0, with_calls(self, "{\"poll_word\":%d}", POLL_DONE + 1));
 	for (int i = 0; i < 50; i++)
 		ASSERT_TRUE(answered(fd, self->handle, i));

@@ -11,10 +11,6 @@
 #include "qda.h"
 #include "simdsp.h"
 
-/* Static handle of the process itself, and its method that switches the DSP's side. */
-#define CURRENT_PROCESS	4
-#define POLL_MODE	9
-
 /* What stands for success. */
 #define DONE		0xdecaf
 
@@ -29,14 +25,6 @@ FIXTURE(poll)
 	int fd;
 	__u32 handle;
 };
-
-static int poll_on_dsp(int fd, bool on)
-{
-	__u32 in[2] = { on, 1000 };
-	struct drm_qda_invoke_arg arg = qda_inline(in, sizeof(in));
-
-	return qda_invoke(fd, CURRENT_PROCESS, QDA_SCALARS(POLL_MODE, 1, 0), &arg);
-}
 
 FIXTURE_SETUP(poll)
 {
@@ -56,7 +44,7 @@ FIXTURE_SETUP(poll)
 	if (!polls)
 		SKIP(return, "this DSP can't be polled");
 	ASSERT_EQ(0, qda_session(self->fd, arg));
-	ASSERT_EQ(0, poll_on_dsp(self->fd, true));
+	ASSERT_EQ(0, simdsp_poll(self->fd, true));
 	ASSERT_EQ(0, simdsp_open(self->fd, &self->handle));
 }
 
@@ -131,7 +119,7 @@ TEST_F(poll, slow_calls_are_waited_for)
 
 TEST_F(poll, message_without_word)
 {
-	ASSERT_EQ(0, poll_on_dsp(self->fd, false));
+	ASSERT_EQ(0, simdsp_poll(self->fd, false));
 	for (int i = 0; i < 50; i++)
 		ASSERT_TRUE(echoes(self->fd, self->handle, i));
 	ASSERT_EQ(0, simdsp_cmd(NULL, ON_ECHO("{\"poll_word\":%d}"), DONE + 1));
