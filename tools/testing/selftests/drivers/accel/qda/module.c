@@ -2,6 +2,8 @@
 /*
  * Modules that the simulated DSP offers.
  */
+#include <string.h>
+
 #include "module.h"
 #include "qda.h"
 
@@ -154,6 +156,29 @@ int listener_start(struct listener *listener, int fd)
 	listener->args[3] = qda_inline(listener->buffer, sizeof(listener->buffer));
 	return simdsp_call_start(&listener->call, fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2),
 				 listener->args);
+}
+
+void *simdsp_serve(void *arg)
+{
+	int fd = *(int *)arg, ret;
+	__u32 in[4] = { 0, ~0u, 0, 256 }, out[4] = { 0 };
+	__u8 result[8] = { 4, 0, 0, 0 }, packed[256], answer[12];
+	struct drm_qda_invoke_arg args[4] = {
+		qda_inline(in, sizeof(in)), qda_inline(NULL, 0),
+		qda_inline(out, sizeof(out)), qda_inline(packed, sizeof(packed)),
+	};
+
+	memcpy(answer, result, sizeof(result));
+	memset(answer + sizeof(result), 0xa5, 4);
+	for (;;) {
+		ret = qda_invoke(fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2), args);
+		if (ret)
+			return (void *)(long)ret;
+		in[0] = out[0];
+		in[1] = 0;
+		in[2] = sizeof(answer);
+		args[1] = qda_inline(answer, sizeof(answer));
+	}
 }
 
 int calculator_open(int fd, __u32 *handle)

@@ -140,6 +140,16 @@ struct listener {
 /** listener_start() - start listening. Return: 0, the DSP's status, or -errno. */
 int listener_start(struct listener *listener, int fd);
 
+/**
+ * simdsp_serve() - serve the DSP's calls, each with out-buffers full of 0xa5
+ * @fd: points to the file
+ *
+ * For a thread of its own. The file's process listens since a call of method 3.
+ *
+ * Return: what the call returned that waits for the DSP, when it told that it is over.
+ */
+void *simdsp_serve(void *fd);
+
 /** calculator_open() - open the "calculator" module. */
 int calculator_open(int fd, __u32 *handle);
 

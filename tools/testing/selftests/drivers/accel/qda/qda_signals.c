@@ -73,31 +73,6 @@ static bool has_line(const char *path, const char *line)
 }
 
 /*
- * A thread that serves calls of the DSP: each is answered with out-buffers full of 0xa5, until the
- * DSP says that it is over.
- */
-static void *serve(void *arg)
-{
-	int fd = *(int *)arg;
-	__u32 in[4] = { 0, ~0u, 0, 256 }, out[4] = { 0 };
-	__u8 result[8] = { 4, 0, 0, 0 }, packed[256], answer[12];
-	struct drm_qda_invoke_arg args[4] = {
-		qda_inline(in, sizeof(in)), qda_inline(NULL, 0),
-		qda_inline(out, sizeof(out)), qda_inline(packed, sizeof(packed)),
-	};
-
-	memcpy(answer, result, sizeof(result));
-	memset(answer + sizeof(result), 0xa5, 4);
-	while (!qda_invoke(fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2), args)) {
-		in[0] = out[0];
-		in[1] = 0;
-		in[2] = sizeof(answer);
-		args[1] = qda_inline(answer, sizeof(answer));
-	}
-	return NULL;
-}
-
-/*
  * A program with two threads on the DSP: one serves the DSP's calls, one makes a call that the DSP
  * does not answer before it is told to. Tells how that ends.
  */
@@ -110,7 +85,7 @@ static int works_and_serves(struct child *parent, void *arg)
 	fd = qda_open_process("cdsp");
 	ret = fd < 0 ? fd : simdsp_open(fd, &handle);
 	ret = ret ?: qda_invoke(fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL);
-	ret = ret ?: -pthread_create(&server, NULL, serve, &fd);
+	ret = ret ?: -pthread_create(&server, NULL, simdsp_serve, &fd);
 	child_tell(parent, ret ?: (int)qda_fdinfo(fd, "qda-client"));
 	if (ret)
 		return 1;
