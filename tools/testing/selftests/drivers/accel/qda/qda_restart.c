@@ -2,13 +2,16 @@
 /*
  * QDA: a DSP that restarts while programs use it.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <misc/fastrpc.h>
 
+#include "child.h"
 #include "harness.h"
 #include "module.h"
 #include "qda.h"
@@ -25,6 +28,12 @@
 /* More than the DSP has room for before it reads. */
 #define SENDERS		40
 #define MAX_BANKS	16
+
+/* Calls of a client that is killed: that the DSP has, and two more than it has room for then. */
+#define PARKED		3
+#define SENDING		6
+/* How long GLINK waits for room for one. */
+#define ROOM_MS		10000
 
 /* For how long a DSP that closes its channel is away while other devices come and go. */
 #define AWAY_MS		5000
@@ -659,6 +668,93 @@ TEST_F_TIMEOUT(machine, unbound_while_the_dsp_hangs, 60)
 	qda_buf_free(&buf);
 	ASSERT_EQ(0, go_down(how, "cdsp", processor));
 	again = come_up(how, "cdsp", processor);
+	ASSERT_LE(0, again);
+	EXPECT_TRUE(works(again));
+	close(again);
+}
+
+/* A client with calls that the DSP has, and then with calls that it makes when it hears of it. */
+static int calls_on(struct child *parent, void *arg)
+{
+	static struct simdsp_call parked[PARKED], sending[SENDING];
+	__u32 handle;
+	int fd, ret;
+
+	fd = qda_open_process("cdsp");
+	ret = fd < 0 ? fd : simdsp_open(fd, &handle);
+	for (int i = 0; !ret && i < PARKED; i++)
+		ret = simdsp_call_start(&parked[i], fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0),
+					NULL);
+	child_tell(parent, ret ?: 1);
+	child_hear(parent, 20000);
+	for (int i = 0; !ret && i < SENDING; i++)
+		ret = simdsp_call_start(&sending[i], fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0),
+					NULL);
+	child_tell(parent, ret ?: 1);
+	pause();
+	return 0;
+}
+
+/* How many threads of a process wait so that no signal reaches them. */
+static int uninterruptible(pid_t pid)
+{
+	char path[300], text[512], *state;
+	struct dirent *entry;
+	int count = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, entry->d_name);
+		file = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (!file)
+			continue;
+		if (fgets(text, sizeof(text), file)) {
+			/* Behind the name, which is in parentheses. */
+			state = strrchr(text, ')');
+			count += state && state[1] && state[2] == 'D';
+		}
+		fclose(file);
+	}
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+TEST_F_TIMEOUT(machine, killed_while_the_dsp_hangs, 120)
+{
+	char processor[128];
+	struct child child;
+	long long start;
+	int stuck, bound, again;
+
+	if (!find_processor("cdsp", processor, sizeof(processor)))
+		SKIP(return, "the transport has room for all calls");
+	ASSERT_EQ(0, child_start(&child, calls_on, NULL));
+	ASSERT_EQ(1, child_hear(&child, 10000));
+	ASSERT_TRUE(simdsp_wait_stat("cdsp", "held", PARKED, 5000));
+
+	/* Some of its calls find no room at the DSP, which does not make any. */
+	ASSERT_EQ(0, simdsp_cmd(NULL, "crash cdsp"));
+	child_tell(&child, 1);
+	ASSERT_EQ(1, child_hear(&child, 10000));
+	usleep(1000 * qda_patience(500));
+	stuck = uninterruptible(child.pid);
+	EXPECT_LT(0, stuck);
+
+	/* Those that it has don't keep a dying program; each of the others does for ten seconds. */
+	bound = stuck * ROOM_MS + qda_patience(3000);
+	start = qda_now_ms();
+	ASSERT_EQ(0, kill(child.pid, SIGKILL));
+	EXPECT_LT(0, child_wait(&child, bound + 5000));
+	TH_LOG("%d calls being sent, dead after %lld ms", stuck, qda_now_ms() - start);
+	EXPECT_GE(bound, qda_now_ms() - start);
+
+	ASSERT_EQ(0, go_down(STOP, "cdsp", processor));
+	again = come_up(STOP, "cdsp", processor);
 	ASSERT_LE(0, again);
 	EXPECT_TRUE(works(again));
 	close(again);
