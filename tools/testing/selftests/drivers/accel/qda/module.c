@@ -2,6 +2,7 @@
 /*
  * Modules that the simulated DSP offers.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "module.h"
@@ -158,9 +159,8 @@ int listener_start(struct listener *listener, int fd)
 				 listener->args);
 }
 
-void *simdsp_serve(void *arg)
+int simdsp_serve_on(int fd, void (*interrupted)(void *arg), void *arg)
 {
-	int fd = *(int *)arg, ret;
 	__u32 in[4] = { 0, ~0u, 0, 256 }, out[4] = { 0 };
 	__u8 result[8] = { 4, 0, 0, 0 }, packed[256], answer[12];
 	struct drm_qda_invoke_arg args[4] = {
@@ -171,14 +171,25 @@ void *simdsp_serve(void *arg)
 	memcpy(answer, result, sizeof(result));
 	memset(answer + sizeof(result), 0xa5, 4);
 	for (;;) {
-		ret = qda_invoke(fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2), args);
+		int ret = qda_invoke(fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2), args);
+
+		if (ret == -EINTR && interrupted) {
+			/* The next call is the same. */
+			interrupted(arg);
+			continue;
+		}
 		if (ret)
-			return (void *)(long)ret;
+			return ret;
 		in[0] = out[0];
 		in[1] = 0;
 		in[2] = sizeof(answer);
 		args[1] = qda_inline(answer, sizeof(answer));
 	}
+}
+
+void *simdsp_serve(void *fd)
+{
+	return (void *)(long)simdsp_serve_on(*(int *)fd, NULL, NULL);
 }
 
 int calculator_open(int fd, __u32 *handle)

@@ -141,13 +141,17 @@ struct listener {
 int listener_start(struct listener *listener, int fd);
 
 /**
- * simdsp_serve() - serve the DSP's calls, each with out-buffers full of 0xa5
- * @fd: points to the file
- *
- * For a thread of its own. The file's process listens since a call of method 3.
+ * simdsp_serve_on() - serve the DSP's calls, each with out-buffers full of 0xa5
+ * @fd: the file, whose process listens since a call of method 3
+ * @interrupted: called when a signal has ended the wait for the DSP, which is then waited for
+ *	again; if there is none, that is the end
+ * @arg: for @interrupted
  *
  * Return: what the call returned that waits for the DSP, when it told that it is over.
  */
+int simdsp_serve_on(int fd, void (*interrupted)(void *arg), void *arg);
+
+/** simdsp_serve() - as simdsp_serve_on(), for a thread of its own; @fd points to the file. */
 void *simdsp_serve(void *fd);
 
 /** calculator_open() - open the "calculator" module. */

@@ -114,14 +114,17 @@ TEST_F(lifetime, killed)
 	struct wait_for how = { 0 };
 	struct child child;
 	__u32 in = 5, out = 0;
+	long long invokes;
 	int status;
 
 	ASSERT_TRUE(start_waiter(&child, &how));
+	invokes = simdsp_stat("cdsp", "invokes");
 	kill(child.pid, SIGKILL);
 	status = child_wait(&child, 5000);
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 0, 5000));
+	EXPECT_EQ(invokes, simdsp_stat("cdsp", "invokes"));
 	/* Others don't notice. */
 	EXPECT_EQ(0, simdsp_echo(self->fd, self->handle, &in, &out, 4));
 	EXPECT_EQ(in, out);
@@ -279,7 +282,7 @@ TEST_F(lifetime, handler_that_does_not_restart)
 
 TEST_F(lifetime, closed_with_a_thread_waiting)
 {
-	long long releases = simdsp_stat("cdsp", "releases");
+	long long releases = simdsp_stat("cdsp", "releases"), invokes;
 	struct simdsp_call call;
 	__u32 handle;
 	int fd;
@@ -289,6 +292,7 @@ TEST_F(lifetime, closed_with_a_thread_waiting)
 	ASSERT_EQ(0, simdsp_open(fd, &handle));
 	ASSERT_EQ(0, simdsp_call_start(&call, fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, 5000));
+	invokes = simdsp_stat("cdsp", "invokes");
 	/* The call holds the file, so that the session lives until it returns. */
 	close(fd);
 	usleep(100000);
@@ -297,6 +301,7 @@ TEST_F(lifetime, closed_with_a_thread_waiting)
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 8"));
 	EXPECT_EQ(8, simdsp_call_join(&call));
 	EXPECT_TRUE(simdsp_wait_stat("cdsp", "releases", releases + 1, 5000));
+	EXPECT_EQ(invokes, simdsp_stat("cdsp", "invokes"));
 }
 
 /* Makes a process and ends it by close(). Tells its bank, and how long that took. */
