@@ -7,27 +7,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-#include <misc/fastrpc.h>
+#include <sys/time.h>
 
 #include "child.h"
 #include "dmabuf.h"
 #include "harness.h"
-#include "module.h"
-#include "qda.h"
-#include "simdsp.h"
-
-#define CDSP		"/dev/fastrpc-cdsp"
-#define CDSP_SECURE	"/dev/fastrpc-cdsp-secure"
-#define ADSP		"/dev/fastrpc-adsp"
-#define ADSP_SECURE	"/dev/fastrpc-adsp-secure"
-
-#define PRIVILEGED	FASTRPC_MODE_PRIVILEGED
-#define UNSIGNED	FASTRPC_MODE_UNSIGNED_MODULE
+#include "nodes.h"
+#include "sysfs.h"
 
 #define HEAP		0x1000
 #define TIMEOUT_MS	15000
@@ -40,51 +30,11 @@ static int attach(int fd)
 	return qda_ioctl(fd, FASTRPC_IOCTL_INIT_ATTACH, NULL);
 }
 
-static int create(int fd, __u32 attrs)
-{
-	struct fastrpc_init_create arg = { .filefd = -1, .attrs = attrs };
-
-	return qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE, &arg);
-}
-
 static int create_static(int fd, const char *name, __u32 len)
 {
 	struct fastrpc_init_create_static arg = { .namelen = len, .name = (uintptr_t)name };
 
 	return qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE_STATIC, &arg);
-}
-
-static struct fastrpc_invoke_args bytes(const void *ptr, size_t len)
-{
-	return (struct fastrpc_invoke_args) { (uintptr_t)ptr, len, -1, 0 };
-}
-
-static int invoke(int fd, __u32 handle, __u32 sc, struct fastrpc_invoke_args *args)
-{
-	struct fastrpc_invoke arg = { handle, sc, (uintptr_t)args };
-
-	return qda_ioctl(fd, FASTRPC_IOCTL_INVOKE, &arg);
-}
-
-/* Opens the module "simdsp". Return: its handle, or 0. */
-static __u32 module(int fd)
-{
-	__u32 in[2] = { sizeof("simdsp"), 64 }, out[2] = { 0, 1 };
-	char error[64];
-	struct fastrpc_invoke_args args[] = {
-		bytes(in, sizeof(in)), bytes("simdsp", in[0]),
-		bytes(out, sizeof(out)), bytes(error, sizeof(error)),
-	};
-
-	return invoke(fd, REMOTECTL, 0x00020200, args) || out[1] ? 0 : out[0];
-}
-
-static int echo(int fd, __u32 handle, struct fastrpc_invoke_args in,
-		struct fastrpc_invoke_args out)
-{
-	struct fastrpc_invoke_args args[] = { in, out };
-
-	return invoke(fd, handle, SIMDSP_ECHO << 24 | 0x00010100, args);
 }
 
 static int map(int fd, int dmabuf, size_t len, struct fastrpc_mem_map *arg)
@@ -444,6 +394,93 @@ TEST_F(nodes, bad_input)
 	option.reserved[5] = 0;
 	option.request_id = 2;
 	EXPECT_EQ(-EINVAL, qda_ioctl(fd, FASTRPC_IOCTL_SET_OPTION, &option));
+	close(fd);
+}
+
+static void on_signal(int signal)
+{
+}
+
+/*
+ * What the DSP returns arrives as it is, but for what the kernel would restart the ioctl for: under
+ * signals whose handler wants that. Each call is made once.
+ */
+TEST_F_TIMEOUT(nodes, statuses, 120)
+{
+	static const __s32 others[] = {
+		0, 1, 0x4e, 0x7fffffff, -0x7fffffff - 1, -4097, DSP_ERROR(0x14), DSP_ERROR(0x0d),
+	};
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct itimerval timer = { { 0, 2000 }, { 0, 2000 } }, off = { 0 };
+	int fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	long long before;
+	__u32 handle;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	handle = module(fd);
+	ASSERT_NE(0, handle);
+	before = simdsp_stat("cdsp", "invokes");
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &timer, NULL));
+	for (__s32 status = -1; status >= -600; status--) {
+		bool kept = status <= -512 && status >= -530;
+
+		EXPECT_EQ(kept ? -EREMOTEIO : status, returns(fd, handle, status));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		EXPECT_EQ(others[i], returns(fd, handle, others[i]));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &off, NULL));
+	EXPECT_EQ(before + 600 + ARRAY_SIZE(others), simdsp_stat("cdsp", "invokes"));
+	close(fd);
+}
+
+/* The module stays for as long as a file is open, or memory of it is there. */
+TEST_F_TIMEOUT(nodes, keep_the_module, 60)
+{
+	struct fastrpc_alloc_dma_buf arg = { .size = 65536 };
+	int devices = sysfs_count("/dev/accel"), fd, idle;
+	void *memory;
+
+	if (access("/sys/module/qda/initstate", F_OK))
+		SKIP(return, "the driver is no module");
+	/* A file that is merely open, and one with a process. */
+	idle = open(CDSP_SECURE, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(idle, 0);
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
+	fd = open(CDSP, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, create(fd, UNSIGNED));
+	close(idle);
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
+	EXPECT_EQ(0, access(CDSP, F_OK));
+	EXPECT_EQ(0, access(CDSP_SECURE, F_OK));
+	EXPECT_EQ(devices, sysfs_count("/dev/accel"));
+	EXPECT_NE(0, module(fd));
+
+	/* A buffer that only its dma-buf holds, and then only who has mapped it. */
+	ASSERT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &arg));
+	close(fd);
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
+	memory = mmap(NULL, arg.size, PROT_READ | PROT_WRITE, MAP_SHARED, arg.fd, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	qda_fill(memory, arg.size, 9);
+	close(arg.fd);
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
+	EXPECT_TRUE(qda_filled(memory, arg.size, 9));
+	EXPECT_EQ(0, access(CDSP, F_OK));
+	EXPECT_EQ(devices, sysfs_count("/dev/accel"));
+	munmap(memory, arg.size);
+
+	/* The last is gone: it unloads, and loads again. */
+	ASSERT_EQ(0, qda_unload());
+	EXPECT_NE(0, access(CDSP, F_OK));
+	EXPECT_NE(0, access(CDSP_SECURE, F_OK));
+	ASSERT_TRUE(qda_reload(devices));
+	fd = qda_open_node(CDSP);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(0, create(fd, UNSIGNED));
+	EXPECT_NE(0, module(fd));
 	close(fd);
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -404,6 +405,20 @@ int qda_rebind(const char *dsp)
 		usleep(10000);
 	}
 	return ret ?: -ETIMEDOUT;
+}
+
+int qda_unload(void)
+{
+	return syscall(SYS_delete_module, "qda", O_NONBLOCK) ? -errno : 0;
+}
+
+bool qda_reload(int devices)
+{
+	if (system("modprobe qda"))
+		return false;
+	for (int i = 0; i < qda_patience(1000) && sysfs_count("/dev/accel") != devices; i++)
+		usleep(10000);
+	return sysfs_count("/dev/accel") == devices;
 }
 
 int qda_open_node(const char *path)

@@ -120,6 +120,21 @@ void qda_shell_header(void *ptr);
 int qda_rebind(const char *dsp);
 
 /**
+ * qda_unload() - unload the driver, which is a module, if nothing uses it
+ *
+ * Return: 0, -EWOULDBLOCK where something does, or another -errno.
+ */
+int qda_unload(void);
+
+/**
+ * qda_reload() - load it again
+ * @devices: how many accel devices are to come back
+ *
+ * Return: whether they do.
+ */
+bool qda_reload(int devices);
+
+/**
  * qda_open_node() - open a node of /dev/fastrpc-* that may be about to come
  *
  * The driver makes it after the accel device, for which qda_rebind() waits.

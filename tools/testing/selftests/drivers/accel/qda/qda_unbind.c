@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "harness.h"
 #include "module.h"
@@ -285,21 +284,6 @@ FIXTURE_TEARDOWN(reload)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-static int unload(void)
-{
-	return syscall(SYS_delete_module, "qda", O_NONBLOCK) ? -errno : 0;
-}
-
-/* Loads it again; its devices are to come back. */
-static bool reload(int devices)
-{
-	if (system("modprobe qda"))
-		return false;
-	for (int i = 0; i < qda_patience(1000) && sysfs_count("/dev/accel") != devices; i++)
-		usleep(10000);
-	return sysfs_count("/dev/accel") == devices;
-}
-
 TEST_F_TIMEOUT(reload, in_use, 60)
 {
 	struct drm_prime_handle prime = { .flags = DRM_CLOEXEC | DRM_RDWR };
@@ -312,13 +296,13 @@ TEST_F_TIMEOUT(reload, in_use, 60)
 	/* A file that is merely open, and one whose call the DSP has. */
 	idle = qda_open("cdsp");
 	ASSERT_LE(0, idle);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
 	fd = qda_open_process("cdsp");
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, simdsp_open(fd, &handle));
 	ASSERT_EQ(0, simdsp_call_start(&held, fd, handle, QDA_SCALARS(SIMDSP_HOLD, 0, 0), NULL));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "held", 1, 5000));
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
 	EXPECT_FALSE(simdsp_call_done(&held));
 	EXPECT_EQ(self->devices, sysfs_count("/dev/accel"));
 	EXPECT_TRUE(works(fd));
@@ -333,19 +317,19 @@ TEST_F_TIMEOUT(reload, in_use, 60)
 	qda_buf_free(&buf);
 	close(fd);
 	close(idle);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
 	EXPECT_EQ(self->devices, sysfs_count("/dev/accel"));
 	map = mmap(NULL, buf.size, PROT_READ, MAP_SHARED, prime.fd, 0);
 	ASSERT_NE(MAP_FAILED, map);
 	close(prime.fd);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, qda_unload());
 	EXPECT_TRUE(qda_filled(map, buf.size, 7));
 	munmap(map, buf.size);
 
 	/* The last is gone: it unloads, and loads again. */
-	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, qda_unload());
 	EXPECT_EQ(0, sysfs_count("/dev/accel"));
-	ASSERT_TRUE(reload(self->devices));
+	ASSERT_TRUE(qda_reload(self->devices));
 	again = qda_open_process("cdsp");
 	ASSERT_LE(0, again);
 	EXPECT_TRUE(works(again));
@@ -363,8 +347,8 @@ TEST_F_TIMEOUT(reload, again_and_again, 120)
 		ASSERT_LE(0, fd);
 		ASSERT_TRUE(works(fd));
 		close(fd);
-		ASSERT_EQ(0, unload());
-		ASSERT_TRUE(reload(self->devices));
+		ASSERT_EQ(0, qda_unload());
+		ASSERT_TRUE(qda_reload(self->devices));
 	}
 	TH_LOG("%d reloads", reloads);
 }
