@@ -238,7 +238,7 @@ pub const SUITES: &[Suite] = &[
             Boot {
                 board: "clients",
                 script: "nodes",
-                args: &["4", "fastrpc_nodes"],
+                args: &["4", "fastrpc_nodes", "fastrpc_signals"],
                 limit: 180,
                 prefix: "secure: ",
                 ..PLAIN
