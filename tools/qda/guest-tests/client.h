@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <syslog.h>
 
+#include "freezer.h"
 #include "tap.h"
 
 /* Status with which a DSP ends a listener. */
@@ -89,6 +90,16 @@ static inline bool log_has(const char *text)
 static inline bool client_leaks(void)
 {
 	return !strcmp(tap_driver(), "fastrpc");
+}
+
+/*
+ * Whether calls are sent again when their caller was frozen. With the kernel's own driver they are:
+ * fastrpc_internal_invoke() leaves the call that it waited for, and the ioctl is restarted. The DSP
+ * has two listeners then, and calls by the first, which nobody waits for.
+ */
+static inline bool client_resends(void)
+{
+	return client_leaks();
 }
 
 /* What every test of a client begins with. */
@@ -220,6 +231,98 @@ static inline void client_reads_file(const char *dsp, const char *dir)
 	}
 	CHECK(simdsp_cmd(reply, "read-file %s no-such-file", dsp));
 	CHECK(simdsp_wait_stat(dsp, "listeners", 1, PATIENCE));
+}
+
+static inline void client_serves(const char *dsp, const char *dir)
+{
+	client_has_services(dsp);
+	client_reads_file(dsp, dir);
+}
+
+/*
+ * A program is kept from running twice. Nothing is sent because of that, nothing of what the DSP
+ * has is answered, and the program serves the DSP as before.
+ */
+static inline void client_goes_on(pid_t pid, const char *dsp, const char *dir,
+				  int (*disturb)(pid_t pid))
+{
+	long long parked = simdsp_stat(dsp, "parked");
+
+	/* Two calls of a thread that was interrupted. */
+	if (client_resends())
+		CHECK_EQ(0, simdsp_cmd(NULL, "allow thread-busy"));
+	for (int i = 0; i < 2; i++) {
+		long long invokes = simdsp_stat(dsp, "invokes");
+
+		if (!CHECK_EQ(0, disturb(pid)))
+			return;
+		if (client_resends()) {
+			CHECK(client_wait_more(dsp, "invokes", invokes));
+			printf("# sent again: %lld\n", simdsp_stat(dsp, "invokes") - invokes);
+			continue;
+		}
+		usleep(100000);
+		CHECK_EQ(invokes, simdsp_stat(dsp, "invokes"));
+		CHECK_EQ(1, simdsp_stat(dsp, "listeners"));
+		CHECK_EQ(parked, simdsp_stat(dsp, "parked"));
+		client_serves(dsp, dir);
+		CHECK_EQ(parked, simdsp_stat(dsp, "parked"));
+	}
+}
+
+static inline int client_freeze_and_thaw(pid_t pid)
+{
+	int ret = freezer_freeze(pid);
+
+	usleep(200000);
+	return ret ? ret : freezer_thaw(pid);
+}
+
+/* Where and to whom the DSP calls while the program is frozen. */
+struct client_at {
+	const char *dsp;
+	const char *dir;
+};
+
+static inline void *client_serves_thread(void *arg)
+{
+	const struct client_at *at = arg;
+
+	client_serves(at->dsp, at->dir);
+	return NULL;
+}
+
+/*
+ * A program goes on after two cycles of a control group's freezer. In a third the DSP calls while
+ * the program is frozen.
+ */
+static inline void client_thaws(pid_t pid, const char *dsp, const char *dir)
+{
+	struct client_at at = { dsp, dir };
+	pthread_t thread;
+
+	if (!CHECK_EQ(0, freezer_mount(FREEZER_UNIFIED)))
+		return;
+	client_goes_on(pid, dsp, dir, client_freeze_and_thaw);
+	if (client_resends())
+		return;
+	CHECK_EQ(0, freezer_freeze(pid));
+	CHECK_EQ(0, pthread_create(&thread, NULL, client_serves_thread, &at));
+	usleep(200000);
+	CHECK_EQ(0, freezer_thaw(pid));
+	pthread_join(thread, NULL);
+}
+
+static inline int client_suspend(pid_t pid)
+{
+	(void)pid;
+	return freezer_suspend(1);
+}
+
+/* A program goes on after suspends in which all programs were frozen. */
+static inline void client_resumes(pid_t pid, const char *dsp, const char *dir)
+{
+	client_goes_on(pid, dsp, dir, client_suspend);
 }
 
 #endif /* CLIENT_H */

@@ -66,6 +66,29 @@ static void serves_files(void)
 	client_is_released(pid, DSP, SIGTERM);
 }
 
+static void frozen(void)
+{
+	pid_t pid;
+
+	client_begin();
+	pid = start(NULL);
+	CHECK(simdsp_wait_stat(DSP, "listeners", 1, PATIENCE));
+	client_thaws(pid, DSP, DSP_FILES);
+	client_is_released(pid, DSP, SIGTERM);
+	CHECK_EQ(0, freezer_umount());
+}
+
+static void suspended(void)
+{
+	pid_t pid;
+
+	client_begin();
+	pid = start(NULL);
+	CHECK(simdsp_wait_stat(DSP, "listeners", 1, PATIENCE));
+	client_resumes(pid, DSP, DSP_FILES);
+	client_is_released(pid, DSP, SIGTERM);
+}
+
 static void killed(void)
 {
 	long long mappings = simdsp_stat(DSP, "mappings");
@@ -86,6 +109,8 @@ static const struct tap_test tests[] = {
 	{ "hexagonrpcd.attaches_and_listens", attaches_and_listens },
 	{ "hexagonrpcd.attaches_to_sensors", attaches_to_sensors },
 	{ "hexagonrpcd.serves_files", serves_files },
+	{ "hexagonrpcd.frozen", frozen },
+	{ "hexagonrpcd.suspended", suspended },
 	{ "hexagonrpcd.killed", killed },
 };
 

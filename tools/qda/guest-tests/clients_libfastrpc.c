@@ -17,6 +17,9 @@
 #define COUNT		1000
 #define UNREGISTERED	(-1)
 
+/* What the DSP answers to a call that it has held. */
+#define ANSWER		21
+
 /* Architecture that the simulated DSP has. */
 #define ARCHITECTURE	0x73
 
@@ -30,6 +33,7 @@
 /* Methods of the module "simdsp". */
 #define ECHO	REMOTE_SCALARS_MAKE(2, 1, 1)
 #define STATUS	REMOTE_SCALARS_MAKE(8, 1, 0)
+#define HOLD	REMOTE_SCALARS_MAKE(9, 0, 0)
 #define HANDLES	REMOTE_SCALARS_MAKEX(0, 12, 1, 1, 1, 0)
 #define MAPPED	REMOTE_SCALARS_MAKE(14, 1, 1)
 
@@ -292,6 +296,50 @@ static void calls_from_threads(void)
 	end(handle);
 }
 
+/*
+ * A program whose threads both wait for the DSP, the library's for it to call and the program's own
+ * for the answer to a call, is kept from running; then it gets the answer.
+ */
+static void parked(void (*disturb)(pid_t pid, const char *dsp, const char *dir))
+{
+	pid_t pid;
+
+	client_begin();
+	log_open();
+	mkdir(FILES, 0755);
+	setenv("ADSP_LIBRARY_PATH", FILES, 1);
+	pid = fork();
+	if (!pid) {
+		remote_handle64 handle;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!open_unsigned(URI("simdsp"), &handle))
+			_exit(1);
+		CHECK_EQ(ANSWER, remote_handle64_invoke(handle, HOLD, NULL));
+		CHECK_EQ(0, remote_handle64_close(handle));
+		_exit(tap_failed);
+	}
+	if (CHECK(simdsp_wait_stat(DSP, "listeners", 1, PATIENCE)) &&
+	    CHECK(simdsp_wait_stat(DSP, "held", 1, PATIENCE)))
+		disturb(pid, DSP, FILES);
+	CHECK_EQ(0, simdsp_cmd(NULL, "release-held " DSP " %d", ANSWER));
+	CHECK_EQ(0, client_end(pid));
+	CHECK(simdsp_wait_stat(DSP, "processes", 0, PATIENCE));
+	CHECK_EQ(0, simdsp_stat(DSP, "listeners"));
+	CHECK_EQ(0, simdsp_stat(DSP, "outstanding"));
+}
+
+static void frozen(void)
+{
+	parked(client_thaws);
+	CHECK_EQ(0, freezer_umount());
+}
+
+static void suspended(void)
+{
+	parked(client_resumes);
+}
+
 static void killed(void)
 {
 	pid_t pid;
@@ -341,6 +389,8 @@ static const struct tap_test tests[] = {
 	{ "libfastrpc1.passes_handles", passes_handles },
 	{ "libfastrpc1.serves_files", serves_files },
 	{ "libfastrpc1.calls_from_threads", calls_from_threads },
+	{ "libfastrpc1.frozen", frozen },
+	{ "libfastrpc1.suspended", suspended },
 	{ "libfastrpc1.killed", killed },
 };
 
