@@ -453,18 +453,19 @@ pub const SUITES: &[Suite] = &[
         name: "restart",
         about: "DSPs that restart while they are in use, over both transports",
         what: What::Guest(&[
-            Boot {
-                script: "restart",
-                qemu: GPU,
-                limit: 300,
-                ..PLAIN
-            },
+            // First, and so part of a brief run: DSPs with remote processors, which can be stopped.
             Boot {
                 board: "two-dsp-smem",
                 script: "restart",
                 qemu: GPU,
                 limit: 300,
                 prefix: "smem: ",
+                ..PLAIN
+            },
+            Boot {
+                script: "restart",
+                qemu: GPU,
+                limit: 300,
                 ..PLAIN
             },
         ]),
@@ -491,16 +492,17 @@ pub const SUITES: &[Suite] = &[
         name: "hostile",
         about: "a DSP that answers, writes and says whatever it can, over both transports",
         what: What::Guest(&[
-            Boot {
-                script: "hostile",
-                limit: 600,
-                ..PLAIN
-            },
+            // First, and so part of a brief run: DSPs with remote processors, which can be stopped.
             Boot {
                 board: "two-dsp-smem",
                 script: "hostile",
                 limit: 600,
                 prefix: "smem: ",
+                ..PLAIN
+            },
+            Boot {
+                script: "hostile",
+                limit: 600,
                 ..PLAIN
             },
             // DSPs that can be polled.
