@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Clients that are killed in the middle of calls, DSPs that restart with calls in flight, and the
- * driver's module unloaded and loaded, again and again: nothing is left of any of it.
+ * Clients that are killed in the middle of calls, a DSP that goes down in every way with calls in
+ * flight, and the driver's module unloaded and loaded, again and again: nothing is left of it.
  *
  *	soak <dsp> <kills> <restarts> <reloads> <seed>
  *
@@ -9,7 +9,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +21,12 @@
 #include <unistd.h>
 
 #include "module.h"
+#include "patience.h"
 #include "qda.h"
+#include "restart.h"
 #include "session.h"
 #include "simdsp.h"
+#include "slab.h"
 #include "sysfs.h"
 
 #define MAX_CLIENTS	4
@@ -38,14 +42,13 @@
 
 /* Long enough for a debug kernel. */
 #define PATIENCE_MS	20000
-/* For how long a DSP that restarts is away. */
-#define AWAY_MS		10
+/* Longer than clients look for a DSP: those that are not heard of by then have given up. */
+#define HEAR_MS		60000
 
-/* Objects that may be there more without meaning anything. */
+/* Objects that may be there more without meaning anything, in all caches. */
 #define SLAB_NOISE	400
-/* More than a kernel has, and how much one has to grow to be named. */
-#define MAX_CACHES	512
-#define GROWTH_SHOWN	50
+/* So many in one are noise, however few events there were. */
+#define CACHE_NOISE	100
 
 static const char *dsp;
 
@@ -173,11 +176,15 @@ static pid_t start_client(unsigned int seed, int ready)
 /* Waits until @count clients have said that they call. */
 static bool hear(int ready, int count)
 {
+	struct pollfd pfd = { .fd = ready, .events = POLLIN };
 	char bytes[MAX_CLIENTS];
 
 	while (count) {
-		ssize_t got = read(ready, bytes, count);
+		ssize_t got;
 
+		if (poll(&pfd, 1, qda_patience(HEAR_MS)) != 1)
+			return false;
+		got = read(ready, bytes, count);
 		if (got <= 0)
 			return false;
 		count -= got;
@@ -235,23 +242,48 @@ static void kill_clients(int kills, unsigned int seed, struct tally *tally)
 	}
 }
 
+/* Takes the DSP down, and brings it up again. Return: 0 or -errno. */
+static int restart(enum how how, const char *processor)
+{
+	int ret = go_down(how, dsp, processor);
+
+	if (!ret)
+		ret = come_up(how, dsp, processor);
+	if (ret < 0)
+		return ret;
+	close(ret);
+	return 0;
+}
+
 static void restart_dsp(int restarts, unsigned int seed, struct tally *tally)
 {
+	static const char * const names[] = { "its channel", "a stop", "a crash" };
 	pid_t pids[MAX_CLIENTS - 1];
+	char processor[128];
 	int clients = MAX_CLIENTS - 1, ready[2];
 
 	if (!restarts)
 		return;
-	if (simdsp_begin("soak-restarts") || pipe2(ready, O_CLOEXEC)) {
+	if (!find_processor(dsp, processor, sizeof(processor)) || simdsp_begin("soak-restarts") ||
+	    pipe2(ready, O_CLOEXEC)) {
+		printf("# no DSP that can be stopped\n");
 		tally->problems++;
 		return;
 	}
+	/* One that is stopped works on while its memory is taken away. */
+	if (simdsp_cmd(NULL, "expect-fault any") || simdsp_cmd(NULL, "allow unmapped"))
+		tally->problems++;
 	for (int i = 0; i < clients; i++)
 		pids[i] = start_client(seeded(seed, i), ready[1]);
 	close(ready[1]);
 	for (int done = 0;;) {
 		unsigned int state = seeded(seed, done);
+		/* Each way once, also where there are few. */
+		enum how how = random_below(&state, HOWS);
+		int ret;
 
+		if (done < HOWS)
+			how = done;
 		/* They come back by themselves, each time. */
 		if (!hear(ready[0], clients)) {
 			printf("# a client did not come back\n");
@@ -262,8 +294,12 @@ static void restart_dsp(int restarts, unsigned int seed, struct tally *tally)
 			break;
 		usleep(random_below(&state, 20000));
 		tally->in_calls += simdsp_stat(dsp, "outstanding");
-		if (simdsp_cmd(NULL, "restart %s %d", dsp, AWAY_MS))
+		ret = restart(how, processor);
+		if (ret) {
+			printf("# restart %d of %d, by %s: %s\n", done + 1, restarts, names[how],
+			       strerror(-ret));
 			tally->problems++;
+		}
 		progress("restarts", ++done, restarts);
 	}
 	kill_all(pids, clients);
@@ -354,60 +390,6 @@ static int room(void)
 	return simdsp_end() ? -1 : parked;
 }
 
-/* struct census - objects of each slab cache */
-struct census {
-	int count;
-	struct cache {
-		char name[64];
-		long long objects;
-	} caches[MAX_CACHES];
-};
-
-/* Counts objects. Return: of all slab caches, or -1 where the kernel doesn't count them. */
-static long long take_census(struct census *census)
-{
-	struct cache *cache = census->caches;
-	glob_t found = { 0 };
-	long long sum = 0;
-	char line[512];
-	FILE *file;
-
-	sync();
-	sysfs_write("/proc/sys/vm/drop_caches", "3");
-	/* Objects that are free, in the caches' own lists or kept back by KASAN, don't count. */
-	glob("/sys/kernel/slab/*/shrink", 0, NULL, &found);
-	for (size_t i = 0; i < found.gl_pathc; i++)
-		sysfs_write(found.gl_pathv[i], "1");
-	globfree(&found);
-	file = fopen("/proc/slabinfo", "re");
-	if (!file)
-		return -1;
-	while (cache < census->caches + MAX_CACHES && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%63s %lld", cache->name, &cache->objects) == 2)
-			sum += cache++->objects;
-	}
-	fclose(file);
-	census->count = cache - census->caches;
-	return sum;
-}
-
-/* Names the caches that have grown, so that one knows where to look. */
-static void print_grown(const struct census *before, const struct census *after)
-{
-	for (int i = 0; i < after->count; i++) {
-		const struct cache *now = &after->caches[i];
-		long long then = 0;
-
-		for (int j = 0; j < before->count; j++) {
-			if (!strcmp(before->caches[j].name, now->name))
-				then += before->caches[j].objects;
-		}
-		if (now->objects - then >= GROWTH_SHOWN)
-			printf("#   %s: %lld objects, %+lld\n", now->name, now->objects,
-			       now->objects - then);
-	}
-}
-
 /* Reports of kmemleak, or -1 where there is none. */
 static int leaks(void)
 {
@@ -439,9 +421,8 @@ static int leaks(void)
 struct state {
 	int room;
 	long long mapped;
-	long long objects;
 	int leaks;
-	struct census census;
+	struct slab_census slab;
 };
 
 /* Looks at what there is, and how it differs from @before. */
@@ -457,21 +438,37 @@ static void look(const char *when, struct state *state, const struct state *befo
 			state->mapped = survey.mapped;
 	}
 	state->leaks = leaks();
-	state->objects = take_census(&state->census);
+	slab_take(&state->slab);
 	printf("# %s: room for %d calls, %lld bytes mapped, %d kmemleak reports, %lld objects\n",
-	       when, state->room, state->mapped, state->leaks, state->objects);
+	       when, state->room, state->mapped, state->leaks, state->slab.objects);
 	if (before)
-		print_grown(&before->census, &state->census);
+		slab_print_grown(&before->slab, &state->slab);
+}
+
+/*
+ * How many objects more in one cache are a leak, even if others have become fewer meanwhile: as
+ * many as every other event of a kind.
+ */
+static long long too_many(const int *counts, int kinds)
+{
+	long long many = LLONG_MAX;
+
+	for (int i = 0; i < kinds; i++) {
+		if (counts[i] && counts[i] / 2 < many)
+			many = counts[i] / 2;
+	}
+	return many < CACHE_NOISE ? CACHE_NOISE : many;
 }
 
 int main(int argc, char **argv)
 {
 	struct tally warm = { 0 }, kills = { 0 }, restarts = { 0 }, reloads = { 0 };
 	static struct state before, after;
-	int counts[3], events;
+	int counts[3];
 	struct tap tap = { 0 };
-	long long grown;
+	long long grown, most;
 	unsigned int seed;
+	const char *cache;
 	bool loads;
 
 	if (argc != 6) {
@@ -482,13 +479,13 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 3; i++)
 		counts[i] = atoi(argv[2 + i]);
 	seed = strtoul(argv[5], NULL, 0);
-	tap_plan(8);
+	tap_plan(9);
 	printf("# %s: %d kills, %d restarts, %d reloads, seed %u\n", dsp, counts[0], counts[1],
 	       counts[2], seed);
 
 	/* A little of everything first: what is allocated once is no leak. */
 	kill_clients(2 * MAX_CLIENTS, seed + 1, &warm);
-	restart_dsp(3, seed + 1, &warm);
+	restart_dsp(HOWS, seed + 1, &warm);
 	reload_module(3, seed + 1, &warm);
 	look("after a few", &before, NULL);
 
@@ -497,12 +494,12 @@ int main(int argc, char **argv)
 	restart_dsp(counts[1], seed, &restarts);
 	look("after the restarts", &after, &before);
 	reload_module(counts[2], seed, &reloads);
-	/* The module can go: nobody holds it. The kernel frees the addresses then that it has put by. */
+	/* The module can go: nobody holds it. The kernel frees addresses then that it has put by. */
 	loads = reload();
 	look("in the end", &after, &before);
 
-	events = counts[0] + counts[1] + counts[2];
-	grown = after.objects - before.objects;
+	grown = after.slab.objects - before.slab.objects;
+	most = slab_most(&before.slab, &after.slab, &cache);
 	tap_result(&tap, !warm.problems && !kills.problems && kills.in_calls >= counts[0],
 		   "%d kills with %lld calls in flight, problems: %d", counts[0], kills.in_calls,
 		   kills.problems);
@@ -515,8 +512,10 @@ int main(int argc, char **argv)
 		   "slots left in use: %d of %d", before.room - after.room, before.room);
 	tap_result(&tap, !after.mapped, "mappings left: %lld bytes", after.mapped);
 	tap_result(&tap, !after.leaks, "kmemleak reports: %d", after.leaks);
-	tap_result(&tap, before.objects > 0 && grown <= SLAB_NOISE + events / 20,
-		   "slab objects: %lld, %+lld since the beginning", after.objects, grown);
+	tap_result(&tap, before.slab.count && grown <= SLAB_NOISE,
+		   "slab objects: %lld, %+lld since the beginning", after.slab.objects, grown);
+	tap_result(&tap, after.slab.count && most < too_many(counts, 3),
+		   "the cache that has grown most: %s, %+lld", cache, most);
 	tap_result(&tap, loads, "the module unloads and loads");
 	return tap.failed ? 1 : 0;
 }

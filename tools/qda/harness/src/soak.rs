@@ -30,7 +30,7 @@ impl Options {
     /// Seconds after which the guest is taken for stuck, on a slow machine.
     fn limit(&self) -> u64 {
         let [kills, restarts, reloads] = [self.kills, self.restarts, self.reloads].map(u64::from);
-        900 + 2 * kills + 4 * restarts + 8 * reloads
+        900 + 2 * kills + 20 * restarts + 8 * reloads
     }
 }
 

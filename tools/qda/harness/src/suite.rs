@@ -775,6 +775,7 @@ pub const CATALOGUE: Boot = Boot {
 /// The boot of `make soak`.
 pub const SOAK: Boot = Boot {
     kernel: "debug",
+    board: "two-dsp-smem",
     script: "soak",
     ..PLAIN
 };

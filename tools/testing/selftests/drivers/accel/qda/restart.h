@@ -23,6 +23,8 @@ enum how {
 	STOP,
 	/** @CRASH: it hangs before that. */
 	CRASH,
+	/** @HOWS: how many there are. */
+	HOWS,
 };
 
 /**
