@@ -111,6 +111,14 @@ impl Shape<'_> {
             }
             inline.push((data, end, i));
         }
+        let ends = inline.iter().map(|(_, end, _)| end - request.addr);
+        let need = ends.fold(layout.end(), u64::max);
+        if request.size > need.next_multiple_of(PAGE) {
+            sink(
+                Rule::SizeTooLarge,
+                format!("size {:#x}, all ends at {need:#x}", request.size),
+            );
+        }
         inline.sort_unstable();
         for pair in inline.windows(2) {
             if pair[1].0 < pair[0].1 {
@@ -261,7 +269,11 @@ mod tests {
         let cases: &[(Edit, &[Rule])] = &[
             (|r, _| r.ctx |= 0x10, &[Rule::ContextReserved]),
             (|r, _| r.ctx |= 0x3, &[Rule::PdBits]),
-            (|r, _| r.size = 5000, &[Rule::SizeUnaligned]),
+            (
+                |r, _| r.size = 5000,
+                &[Rule::SizeUnaligned, Rule::SizeTooLarge],
+            ),
+            (|r, _| r.size = 8192, &[Rule::SizeTooLarge]),
             (|_, m| m.poll = 1, &[Rule::StaleTail]),
             (|_, m| m.fdlist[3] = 9, &[Rule::StaleTail]),
             (|_, m| m.arguments[1].num = 2, &[Rule::ListNumber]),

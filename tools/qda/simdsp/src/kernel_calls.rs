@@ -191,10 +191,17 @@ fn release(dsp: &Arc<Dsp>, call: &Call) -> Done {
     Ok(0)
 }
 
+/// Bytes that a process begins with (1616).
+fn process_memory(image_len: u32) -> u64 {
+    (4 * u64::from(image_len))
+        .max(2 << 20)
+        .next_multiple_of(1 << 20)
+}
+
 /// Methods 6 and 7 (1559): in 0 {s32 client, u32 name, image, pages, attributes, signature},
 /// in 1 name, in 2 image, in 3 {u64 addr, u64 size} of the memory to start with.
 fn create(dsp: &Dsp, call: &Call) -> Done {
-    let [client, name_len, image_len, pages, attributes, _] = fields(dsp, call, 0)?;
+    let [client, name_len, image_len, pages, attributes, signature_len] = fields(dsp, call, 0)?;
     let name = exactly(dsp, call, 1, name_len as usize)?;
     let image = exactly(dsp, call, 2, image_len as usize)?;
     let (addr, size) = page(dsp, call, 3)?;
@@ -210,6 +217,15 @@ fn create(dsp: &Dsp, call: &Call) -> Done {
     expect(dsp, size != 0 && addr % 4096 == 0, || {
         format!("memory {addr:#x} + {size:#x}")
     })?;
+    let wanted = process_memory(image_len);
+    if size != wanted {
+        let what = format!("{size:#x} for an image of {image_len:#x}, not {wanted:#x}");
+        dsp.judge().report(Rule::ProcessMemory, what);
+    }
+    if signature_len > image_len {
+        let what = format!("{signature_len:#x} of an image of {image_len:#x}");
+        dsp.judge().report(Rule::SignatureLength, what);
+    }
     let at = handed_over(dsp, call, "process memory", addr, size)?;
     if !image.is_empty() && !image.starts_with(b"\x7fELF") {
         log::info!("{}: client {client}: not an ELF image", dsp.label());
@@ -289,7 +305,8 @@ fn munmap(dsp: &Dsp, call: &Call) -> Done {
 }
 
 /// Method 10 (2200): in 0 {s32 client, s32 number, s32 offset, u32 flags, u64 vaddr, s32 num, s32
-/// data length}, in 1 {u64 addr, u64 size}, in 2 empty; out 0 u64 address on the DSP.
+/// data length}, in 1 {u64 addr, u64 size}, in 2 empty; out 0 u64 address on the DSP. The offset and
+/// the first address are the program's, and mean nothing to the kernel.
 fn mem_map(dsp: &Dsp, call: &Call) -> Done {
     let [client, number, _, flags, _, _, num, data_len] = fields(dsp, call, 0)?;
     let (addr, size) = page(dsp, call, 1)?;

@@ -69,12 +69,18 @@ rules! {
     KernelSize "kernel-size" "fastrpc.c:166-194, 1462, 1569, 1892",
     /// Fields of a kernel call agree with each other.
     KernelField "kernel-field" "fastrpc.c:1497-1533, 1602-1641, 2097, 2229",
+    /// A process begins with four times the memory of its image, at least 2 MiB, in whole MiB.
+    ProcessMemory "process-memory" "fastrpc.c:1616",
+    /// The signature of an image is a part of it.
+    SignatureLength "signature-length" "uapi/drm/qda_accel.h: siglen",
     /// The metadata buffer is page aligned.
     MetaUnaligned "meta-unaligned" "fastrpc.c:498, 1105 (dma_alloc_coherent)",
     /// `size` is a multiple of 4096.
     SizeUnaligned "size-unaligned" "fastrpc.c:1276",
     /// `size` covers the metadata and every inline argument.
     SizeTooSmall "size-too-small" "fastrpc.c:1025-1043",
+    /// `size` is no more than that takes, rounded up to 4096.
+    SizeTooLarge "size-too-large" "fastrpc.c:1025-1043, 1276",
     /// The bank number of an address is one of the DSP's.
     NoSuchBank "no-such-bank" "fastrpc.c:523",
     /// An address fits the bank's DMA width and does not run into the bank number.
@@ -130,13 +136,17 @@ impl Rule {
     /// Whether `fastrpc.ko` is let off, because:
     ///
     /// * it sends kernel addresses and shares the storage of overlapping inline arguments;
-    /// * it passes a handle's offset, and repeated MEM_MAPs of one fd, as the program gave them;
+    /// * it rounds the size of a call up to its kernel's pages, which may have 64 KiB;
+    /// * it passes a handle's offset, the length of a signature, and repeated MEM_MAPs of one fd, as
+    ///   the program gave them;
     /// * MEM_UNMAP of an fd that was never mapped reaches the DSP with address 0;
     /// * it sends no RELEASE when the channel goes while files are open.
     pub const fn only_qda(self) -> bool {
         matches!(
             self,
-            Rule::PvNotIova
+            Rule::SizeTooLarge
+                | Rule::SignatureLength
+                | Rule::PvNotIova
                 | Rule::KernelPointer
                 | Rule::ArgumentsOverlap
                 | Rule::HandleRange

@@ -164,14 +164,20 @@ fn tables() {
         .contains(&"page-too-small"));
 }
 
-/// What `fastrpc.ko` does and the other driver may not: kernel addresses, and shared storage.
+/// What `fastrpc.ko` does and the other driver may not: kernel addresses, shared storage, and more
+/// memory than a call takes.
 #[test]
 fn upstream_is_let_off() {
     for (profile, broken) in [
         (Profile::Fastrpc, &[][..]),
         (
             Profile::Qda,
-            &["kernel-pointer", "pv-not-iova", "arguments-overlap"],
+            &[
+                "size-too-large",
+                "kernel-pointer",
+                "pv-not-iova",
+                "arguments-overlap",
+            ],
         ),
     ] {
         let mut guest = Guest::new();
@@ -182,6 +188,8 @@ fn upstream_is_let_off() {
         let kernel = word(&raw, 0) | 0xffff_8000_0000_0000;
         put(&mut raw, 0, kernel);
         put(&mut raw, 16, kernel);
+        guest.ram.map(1, raw.sent.addr + raw.sent.size, 4096);
+        raw.message[33] = 0x20;
         let sent = guest.send_raw(raw);
         assert_eq!(guest.answer(), (sent.ctx, 0));
         let mut found = guest.broken();
@@ -418,6 +426,31 @@ fn kernel_calls() {
     assert_eq!(guest.broken(), [""; 0]);
     assert_eq!(guest.call(kernel, 1, 10, &map).0, 0x8000_041Au32 as i32);
     assert_eq!(guest.broken(), ["mapped-twice"]);
+    // The more there is of a program, the more memory it begins with; its signature is in it.
+    let big = guest.alloc(1, 5 << 20);
+    for (image, signature, size, broken) in [
+        (0, 0, 2 << 20, &[][..]),
+        (0, 0, 4096, &["process-memory"]),
+        (0, 1, 2 << 20, &["signature-length"]),
+        (600 << 10, 600 << 10, 3 << 20, &[]),
+        (600 << 10, 0, 2 << 20, &["process-memory"]),
+        (600 << 10, 0, 5 << 20, &["process-memory"]),
+        (1 << 20, 0, 4 << 20, &[]),
+        ((1 << 20) + 1, 0, 5 << 20, &[]),
+    ] {
+        let mut bytes = b"\x7fELF".to_vec();
+        bytes.resize(image, 0);
+        let create = [
+            words(&[5, 2, image as u32, 1, 8, signature]),
+            Arg::In(b"a\0".to_vec()),
+            Arg::In(bytes),
+            entry(1u64 << 32 | big, size),
+        ];
+        guest.dsp.begin_test();
+        assert_eq!(guest.call(kernel, 1, 7, &create).0, 0);
+        assert_eq!(guest.broken(), broken, "{image} bytes, {size} of memory");
+        assert_eq!(guest.call(kernel, 1, 1, &[words(&[5])]).0, 0);
+    }
     // Only the kernel builds these calls.
     guest.dsp.begin_test();
     assert_eq!(
