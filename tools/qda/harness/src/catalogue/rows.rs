@@ -65,6 +65,11 @@ const AUDIO: Test = Test {
     ..OWN
 };
 
+const CHECKED_AUDIO: Test = Test {
+    kernel: CHECKED.kernel,
+    ..AUDIO
+};
+
 /// Tests that other suites have as well.
 const fn other(program: &'static [&'static str]) -> How {
     How::Test(Test { program, ..OWN })
@@ -161,7 +166,7 @@ pub const ROWS: &[Row] = &[
         "a list's end taken for an entry of it, in unmap",
         "CVE-2022-49393",
         true,
-        How::Test(OWN),
+        How::Test(CHECKED),
     ),
     published(
         "P10",
@@ -170,7 +175,7 @@ pub const ROWS: &[Row] = &[
         true,
         How::Test(Test {
             board: "many-sessions",
-            ..OWN
+            ..CHECKED
         }),
     ),
     published(
@@ -206,7 +211,7 @@ pub const ROWS: &[Row] = &[
         "the heap of static processes freed twice",
         "CVE-2026-31730",
         true,
-        How::Test(AUDIO),
+        How::Test(CHECKED_AUDIO),
     ),
     published(
         "P16",
@@ -255,7 +260,7 @@ pub const ROWS: &[Row] = &[
         "a DSP that restarts while programs wait for it",
         "qualcomm-linux/meta-qcom#2588",
         false,
-        How::Test(OWN),
+        How::Test(CHECKED),
     ),
     published(
         "P23",

@@ -7,6 +7,12 @@ use crate::outcome::{Case, Outcome};
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// The outcome of a boot in which no test had a result.
+const DID_NOT_RUN: &str = "did not run";
+
+/// Outcomes of tests that could not do what they are about; what else came out says nothing then.
+const NOT_TRIED: [&str; 3] = [DID_NOT_RUN, "not provoked", "skipped"];
+
 /// What a message of the kernel's complaints says, the first that fits.
 const COMPLAINTS: &[(&str, &str)] = &[
     ("refcount_t: underflow", "reference underflow"),
@@ -79,11 +85,17 @@ impl Verdict {
     /// The outcome: "ok", or all that was wrong.
     pub fn outcome(&self) -> String {
         match (self.words.is_empty(), self.details.is_empty(), self.passed) {
-            (true, true, 0) => "did not run".to_string(),
+            (true, true, 0) => DID_NOT_RUN.to_string(),
             (true, true, _) => "ok".to_string(),
             (true, false, _) => "failed".to_string(),
             (false, ..) => self.words.join(", "),
         }
+    }
+
+    /// Whether it tells anything of the driver.
+    pub fn is_tried(&self) -> bool {
+        let outcome = self.outcome();
+        !outcome.split(", ").any(|word| NOT_TRIED.contains(&word))
     }
 
     /// Why it is not "ok".
@@ -158,5 +170,22 @@ mod tests {
             ..News::default()
         };
         assert_eq!(verdict(&[late, good]), "hang");
+    }
+
+    #[test]
+    fn a_boot_that_says_nothing() {
+        let is_tried = |news: &[News]| {
+            let mut verdict = Verdict::default();
+            news.iter().for_each(|news| verdict.see(news));
+            verdict.is_tried()
+        };
+        let good = result(Case::passed("catalogue: P1.x"));
+        let bad = result(Case::failed("catalogue: P1.x", ""));
+        assert!(!is_tried(&[]));
+        assert!(is_tried(std::slice::from_ref(&good)));
+        assert!(is_tried(std::slice::from_ref(&bad)));
+        assert!(is_tried(&[line("# outcome: leak"), bad]));
+        let void = [line("# outcome: leak"), line("# outcome: not provoked")];
+        assert!(!is_tried(&void));
     }
 }
