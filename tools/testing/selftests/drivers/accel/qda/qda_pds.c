@@ -9,7 +9,9 @@
 #include "harness.h"
 #include "module.h"
 #include "qda.h"
+#include "restart.h"
 #include "simdsp.h"
+#include "sysfs.h"
 
 /* Protection domains as messages name them. */
 #define PD_ROOT		0
@@ -665,10 +667,10 @@ FIXTURE_TEARDOWN(audio)
 	EXPECT_EQ(0, qda_test_end());
 }
 
-/* Return: a file with the static process, or the status or errno of asking for it. */
-static int open_audio(void)
+/* Return: a file with the static process of a DSP, or the status or errno of asking for it. */
+static int open_static(const char *dsp)
 {
-	int fd = qda_open("adsp"), ret;
+	int fd = qda_open(dsp), ret;
 
 	if (fd < 0)
 		return fd;
@@ -677,6 +679,11 @@ static int open_audio(void)
 		return fd;
 	close(fd);
 	return ret < 0 ? ret : -EREMOTEIO;
+}
+
+static int open_audio(void)
+{
+	return open_static("adsp");
 }
 
 TEST_F(audio, memory_is_handed_over_once)
@@ -774,6 +781,96 @@ TEST_F(audio, killed_while_it_is_handed_over)
 	EXPECT_LE(0, fd);
 	EXPECT_EQ(heaps + 1, simdsp_stat("adsp", "heaps"));
 	close(fd);
+}
+
+FIXTURE(audio_restart)
+{
+	char processor[128];
+};
+
+FIXTURE_VARIANT(audio_restart)
+{
+	enum how how;
+};
+
+FIXTURE_VARIANT_ADD(audio_restart, channel) { .how = CHANNEL };
+FIXTURE_VARIANT_ADD(audio_restart, stop) { .how = STOP };
+FIXTURE_VARIANT_ADD(audio_restart, crash) { .how = CRASH };
+
+FIXTURE_SETUP(audio_restart)
+{
+	const char *why = qda_test_begin("audio_restart", _metadata->name, true);
+
+	self->processor[0] = '\0';
+	if (why)
+		SKIP(return, "%s", why);
+	if (!qda_of_bool("adsp", "memory-region"))
+		SKIP(return, "no memory is reserved for the adsp");
+	if (variant->how != CHANNEL &&
+	    !find_processor("adsp", self->processor, sizeof(self->processor)))
+		SKIP(return, "no remote processor that can be stopped");
+	ASSERT_EQ(0, qda_rebind("adsp"));
+}
+
+FIXTURE_TEARDOWN(audio_restart)
+{
+	char name[128];
+
+	if (self->processor[0] && !find_processor("adsp", name, sizeof(name)))
+		EXPECT_EQ(0, sysfs_write(PROCESSORS "/bind", self->processor));
+	EXPECT_EQ(0, qda_test_end());
+}
+
+TEST_F_TIMEOUT(audio_restart, memory_is_handed_over_anew, 90)
+{
+	long long heaps = simdsp_stat("adsp", "heaps");
+	int old, again, other;
+
+	old = open_audio();
+	ASSERT_LE(0, old);
+	EXPECT_EQ(heaps + 1, simdsp_stat("adsp", "heaps"));
+
+	/* Twice: the second start is not the first one's. */
+	for (int i = 2; i < 4; i++) {
+		ASSERT_EQ(0, go_down(variant->how, "adsp", self->processor));
+		ASSERT_TRUE(is_gone(old));
+		again = come_up_with(variant->how, "adsp", self->processor, open_static);
+		ASSERT_LE(0, again);
+		EXPECT_EQ(heaps + i, simdsp_stat("adsp", "heaps"));
+		EXPECT_TRUE(alive_in(again, PD_USER));
+
+		/* Once only, also when the file of the DSP that went is closed. */
+		close(old);
+		other = open_audio();
+		ASSERT_LE(0, other);
+		EXPECT_EQ(heaps + i, simdsp_stat("adsp", "heaps"));
+		EXPECT_TRUE(alive_in(other, PD_USER));
+		EXPECT_TRUE(alive_in(again, PD_USER));
+		close(other);
+		old = again;
+	}
+	close(old);
+}
+
+TEST_F_TIMEOUT(audio_restart, while_the_memory_is_handed_over, 90)
+{
+	long long heaps = simdsp_stat("adsp", "heaps");
+	struct child child;
+	int again;
+
+	ASSERT_EQ(0, simdsp_cmd(NULL, SCRIPT(RULE(FIRST_STATIC, "\"hold\""))));
+	ASSERT_EQ(0, child_start(&child, audio_child, NULL));
+	ASSERT_TRUE(simdsp_wait_stat("adsp", "held", 1, 5000));
+	ASSERT_EQ(0, go_down(variant->how, "adsp", self->processor));
+	EXPECT_EQ(-EPIPE, child_hear(&child, 10000));
+	EXPECT_EQ(0, child_wait(&child, 5000));
+
+	/* Whether the DSP that went had the memory does not count. */
+	again = come_up_with(variant->how, "adsp", self->processor, open_static);
+	ASSERT_LE(0, again);
+	EXPECT_EQ(heaps + 1, simdsp_stat("adsp", "heaps"));
+	EXPECT_TRUE(alive_in(again, PD_USER));
+	close(again);
 }
 
 TEST_HARNESS_MAIN

@@ -36,14 +36,15 @@ int go_down(enum how how, const char *dsp, const char *processor)
 	return sysfs_write_within(PROCESSORS "/unbind", processor, BOUND_MS);
 }
 
-int come_up(enum how how, const char *dsp, const char *processor)
+int come_up_with(enum how how, const char *dsp, const char *processor,
+		 int (*make)(const char *dsp))
 {
 	int ret = 0;
 
 	if (how != CHANNEL)
 		ret = sysfs_write_within(PROCESSORS "/bind", processor, BOUND_MS);
 	for (int i = 0; !ret && i < qda_patience(BACK_MS) / 10; i++) {
-		int fd = qda_open_process(dsp);
+		int fd = make(dsp);
 
 		/* The device that goes may still be there, and may go meanwhile. */
 		if (fd != -ENODEV && fd != -EPIPE)
@@ -51,6 +52,11 @@ int come_up(enum how how, const char *dsp, const char *processor)
 		usleep(10000);
 	}
 	return ret ?: -ENODEV;
+}
+
+int come_up(enum how how, const char *dsp, const char *processor)
+{
+	return come_up_with(how, dsp, processor, qda_open_process);
 }
 
 bool is_gone(int fd)

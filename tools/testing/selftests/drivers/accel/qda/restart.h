@@ -40,7 +40,19 @@ bool find_processor(const char *dsp, char *name, size_t size);
 /** go_down() - take a DSP down; @processor is its remote processor. Return: 0 or -errno. */
 int go_down(enum how how, const char *dsp, const char *processor);
 
-/** come_up() - bring it up again, and make a process there. Return: its file, or -errno. */
+/**
+ * come_up_with() - bring it up again, and make a process there
+ * @how: how it went down
+ * @dsp: name of the DSP
+ * @processor: its remote processor
+ * @make: makes the process
+ *
+ * Return: what @make returns, a file or -errno, as soon as the DSP is there.
+ */
+int come_up_with(enum how how, const char *dsp, const char *processor,
+		 int (*make)(const char *dsp));
+
+/** come_up() - come_up_with() an unsigned process, see qda_open_process(). */
 int come_up(enum how how, const char *dsp, const char *processor);
 
 /** is_gone() - whether the device of an open file is gone, after a while. */
