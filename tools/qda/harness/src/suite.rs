@@ -80,6 +80,30 @@ const BUILTIN: Boot = Boot {
     ..PLAIN
 };
 
+/// A boot that asks who may do what.
+const PRIVILEGES: Boot = Boot {
+    script: "tests",
+    args: &["2", "qda_privileges"],
+    ..PLAIN
+};
+
+/// A boot in which allocations and copies fail.
+const FAULTS: Boot = Boot {
+    kernel: debug::KERNEL,
+    board: "pds",
+    script: "tests",
+    args: &[
+        "2",
+        "qda_faultinject",
+        "qda_faultinject_submit",
+        "fastrpc_faultinject",
+    ],
+    // It would switch itself off when allocations of its own fail.
+    append: "dma_debug=off",
+    limit: 300,
+    ..PLAIN
+};
+
 /// The boots that prove isolation: by the simulator's word, and by QEMU's.
 pub const ISOLATION: [Boot; 4] = [
     Boot {
@@ -243,6 +267,14 @@ pub const SUITES: &[Suite] = &[
                 prefix: "secure: ",
                 ..PLAIN
             },
+            Boot {
+                board: "pds-smem",
+                script: "nodes",
+                args: &["2", "reference", "fastrpc_nodes"],
+                limit: 240,
+                prefix: "smem: ",
+                ..PLAIN
+            },
         ]),
     },
     Suite {
@@ -391,12 +423,19 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "pds",
-        about: "DSP processes of every kind, capabilities, poll mode",
+        about: "DSP processes of every kind, capabilities, poll mode, over both transports",
         what: What::Guest(&[
             Boot {
                 board: "pds",
                 script: "pds",
                 limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                board: "pds-smem",
+                script: "pds",
+                limit: 300,
+                prefix: "smem: ",
                 ..PLAIN
             },
             Boot {
@@ -420,14 +459,17 @@ pub const SUITES: &[Suite] = &[
         what: What::Guest(&[
             Boot {
                 board: "pds",
-                script: "privileges",
                 prefix: "secure: ",
-                ..PLAIN
+                ..PRIVILEGES
             },
             Boot {
-                script: "privileges",
                 prefix: "non-secure: ",
-                ..PLAIN
+                ..PRIVILEGES
+            },
+            Boot {
+                board: "pds-smem",
+                prefix: "smem: ",
+                ..PRIVILEGES
             },
         ]),
     },
@@ -730,22 +772,15 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "faultinject",
-        about: "each allocation and each copy of each ioctl fails once",
-        what: What::Guest(&[Boot {
-            kernel: debug::KERNEL,
-            board: "pds",
-            script: "tests",
-            args: &[
-                "2",
-                "qda_faultinject",
-                "qda_faultinject_submit",
-                "fastrpc_faultinject",
-            ],
-            // It would switch itself off when allocations of its own fail.
-            append: "dma_debug=off",
-            limit: 300,
-            ..PLAIN
-        }]),
+        about: "each allocation and each copy of each ioctl fails once, over both transports",
+        what: What::Guest(&[
+            FAULTS,
+            Boot {
+                board: "pds-smem",
+                prefix: "smem: ",
+                ..FAULTS
+            },
+        ]),
     },
     Suite {
         name: "canaries",
