@@ -471,6 +471,20 @@ pub const SUITES: &[Suite] = &[
                 prefix: "smem: ",
                 ..PRIVILEGES
             },
+            // An SDSP, which is not secure, and a GDSP.
+            Boot {
+                board: "clients",
+                args: &["4", "qda_privileges"],
+                prefix: "sdsp: ",
+                ..PRIVILEGES
+            },
+            // An MDSP, secure as all others.
+            Boot {
+                board: "lemans",
+                args: &["6", "qda_privileges"],
+                prefix: "mdsp: ",
+                ..PRIVILEGES
+            },
         ]),
     },
     Suite {
@@ -674,7 +688,7 @@ pub const SUITES: &[Suite] = &[
             },
             Boot {
                 board: "lemans",
-                args: &["cdsp+cdsp1+gdsp0"],
+                args: &["cdsp+cdsp1+cdsp3+gdsp0+gdsp1+mdsp"],
                 prefix: "lemans: ",
                 ..BOARD
             },

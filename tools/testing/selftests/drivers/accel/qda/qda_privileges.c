@@ -157,7 +157,6 @@ FIXTURE(privileges)
 {
 	struct asker asker;
 	struct stat node;
-	bool has_unsigned;
 	bool has_static;
 	bool secure;
 };
@@ -165,10 +164,16 @@ FIXTURE(privileges)
 FIXTURE_VARIANT(privileges)
 {
 	const char *dsp;
+	bool has_unsigned;
+	/* If there is memory for them. */
+	bool has_static;
 };
 
-FIXTURE_VARIANT_ADD(privileges, cdsp) { .dsp = "cdsp" };
-FIXTURE_VARIANT_ADD(privileges, adsp) { .dsp = "adsp" };
+FIXTURE_VARIANT_ADD(privileges, cdsp) { .dsp = "cdsp", .has_unsigned = true };
+FIXTURE_VARIANT_ADD(privileges, gdsp) { .dsp = "gdsp0", .has_unsigned = true };
+FIXTURE_VARIANT_ADD(privileges, adsp) { .dsp = "adsp", .has_static = true };
+FIXTURE_VARIANT_ADD(privileges, mdsp) { .dsp = "mdsp" };
+FIXTURE_VARIANT_ADD(privileges, sdsp) { .dsp = "sdsp" };
 
 FIXTURE_SETUP(privileges)
 {
@@ -191,8 +196,7 @@ FIXTURE_SETUP(privileges)
 	close(fd);
 	ASSERT_EQ(0, chown(self->asker.node, 0, GROUP));
 	ASSERT_EQ(0, chmod(self->asker.node, 0660));
-	self->has_unsigned = variant->dsp[0] == 'c';
-	self->has_static = qda_of_bool(variant->dsp, "memory-region");
+	self->has_static = variant->has_static && qda_of_bool(variant->dsp, "memory-region");
 	self->secure = !qda_of_bool(variant->dsp, "qcom,non-secure-domain");
 	TH_LOG("%s is %ssecure", variant->dsp, self->secure ? "" : "not ");
 }
@@ -217,7 +221,8 @@ TEST_F_TIMEOUT(privileges, table, 90)
 		ASSERT_EQ(0, child_start(&child, asks, &self->asker));
 		for (int way = 0; way < WAYS; way++) {
 			int want = who == STRANGER ? -EACCES :
-				   expected(way, privileged, self->has_unsigned, self->has_static);
+				   expected(way, privileged, variant->has_unsigned,
+					    self->has_static);
 
 			EXPECT_EQ(want, child_hear(&child, 15000)) {
 				TH_LOG("%s, way %d", names[who], way);
@@ -247,8 +252,8 @@ TEST_F(privileges, caller_decides_not_opener)
 	ASSERT_EQ(0, child_start(&child, inherits, self->asker.node));
 	EXPECT_EQ(expected(ROOT_PD, privileged, 0, 0), child_hear(&child, 10000));
 	/* Where the first was granted, the file has its process. */
-	EXPECT_EQ(privileged && self->has_unsigned ? -EEXIST :
-		  expected(USER_UNSIGNED, privileged, self->has_unsigned, 0),
+	EXPECT_EQ(privileged && variant->has_unsigned ? -EEXIST :
+		  expected(USER_UNSIGNED, privileged, variant->has_unsigned, 0),
 		  child_hear(&child, 10000));
 	EXPECT_EQ(0, child_wait(&child, 10000));
 }
