@@ -268,11 +268,19 @@ pub const SUITES: &[Suite] = &[
                 ..PLAIN
             },
             Boot {
+                board: "two-dsp-smem",
+                script: "nodes",
+                args: &["2", "reference"],
+                limit: 180,
+                prefix: "smem: ",
+                ..PLAIN
+            },
+            Boot {
                 board: "pds-smem",
                 script: "nodes",
-                args: &["2", "reference", "fastrpc_nodes"],
+                args: &["2", "fastrpc_nodes", "fastrpc_signals"],
                 limit: 240,
-                prefix: "smem: ",
+                prefix: "secure, smem: ",
                 ..PLAIN
             },
         ]),

@@ -144,13 +144,21 @@ fn physical_banks() {
 }
 
 #[test]
-fn three_compute_dsps() {
+fn dsps_of_every_sort() {
     let shape = shape(&load("lemans.dtsi"));
     let dsps: Vec<_> = shape
         .iter()
         .map(|(label, banks)| (label.as_deref().unwrap(), banks.len()))
         .collect();
-    assert_eq!(dsps, [("cdsp", 10), ("cdsp1", 13), ("gdsp0", 3)]);
+    let wanted = [
+        ("cdsp", 10),
+        ("cdsp1", 13),
+        ("gdsp0", 3),
+        ("gdsp1", 3),
+        ("cdsp3", 2),
+        ("mdsp", 2),
+    ];
+    assert_eq!(dsps, wanted);
 }
 
 #[test]
