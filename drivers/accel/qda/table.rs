@@ -106,6 +106,11 @@ impl<T> CallTable<T> {
         self.phase = self.phase.max(phase);
     }
 
+    /// Whether it takes calls of programs.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     /// Takes a slot for the next call; [`CallTable::insert`] fills it.
     ///
     /// Slots are given out in turn, so that one is not used again at once.

@@ -404,6 +404,11 @@ impl<P: Load> Calls<P> {
         }
     }
 
+    /// Whether it takes calls of programs.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.lock().table.is_open()
+    }
+
     /// Takes no more calls of programs; those that end DSP processes still pass.
     pub(crate) fn begin_close(&self) {
         self.state.lock().table.advance(Phase::Closing);

@@ -137,7 +137,7 @@ impl MiscDevice for CompatFile {
             Ok(value) => Ok(value as isize),
             // On this one, and on no other, programs open the node anew.
             Err(ENODEV) => Err(EPIPE),
-            Err(ENOTCONN | EEXIST) if this.session.channel().banks.len() == 0 => Err(EPIPE),
+            Err(ENOTCONN | EEXIST) if !this.session.channel().calls.is_open() => Err(EPIPE),
             Err(error) => Err(error),
         }
     }

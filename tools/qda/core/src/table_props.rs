@@ -330,6 +330,7 @@ impl Both {
             .copied()
             .eq(self.outstanding.iter().map(|call| call.number)));
         assert_eq!(self.table.used(), numbers.len());
+        assert_eq!(self.table.is_open(), self.phase == Phase::Open);
         assert_eq!(
             self.table.is_full(Class::User),
             self.phase == Phase::Open && numbers.len() >= USERS

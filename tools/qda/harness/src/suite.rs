@@ -268,19 +268,11 @@ pub const SUITES: &[Suite] = &[
                 ..PLAIN
             },
             Boot {
-                board: "two-dsp-smem",
-                script: "nodes",
-                args: &["2", "reference"],
-                limit: 180,
-                prefix: "smem: ",
-                ..PLAIN
-            },
-            Boot {
                 board: "pds-smem",
                 script: "nodes",
                 args: &["2", "fastrpc_nodes", "fastrpc_signals"],
                 limit: 240,
-                prefix: "secure, smem: ",
+                prefix: "smem: ",
                 ..PLAIN
             },
         ]),

@@ -431,6 +431,7 @@ TEST_F_TIMEOUT(restart, files_of_the_fastrpc_node, 60)
 	EXPECT_EQ(-EPIPE, node_invoke(fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
 	EXPECT_EQ(-EPIPE, qda_ioctl(idle, FASTRPC_IOCTL_INIT_CREATE, &create));
 	EXPECT_EQ(-EPIPE, qda_ioctl(idle, FASTRPC_IOCTL_INIT_ATTACH, NULL));
+	EXPECT_EQ(-EPIPE, node_invoke(idle, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
 	EXPECT_EQ(-EPIPE, qda_ioctl(fd, FASTRPC_IOCTL_MMAP, &heap));
 	EXPECT_EQ(-EPIPE, qda_ioctl(fd, FASTRPC_IOCTL_MEM_MAP, &arg));
 	unmap.fd = buf.fd;
