@@ -175,7 +175,8 @@ static void unmap_of_nothing(void)
 	int fd = node_open(&handle);
 
 	NEED(fd >= 0);
-	NEED(buffer_new(&buf, fd, SIZE));
+	/* Not the driver's: P19 is about mapping those. */
+	NEED(buffer_map(&buf, dmabuf_heap(SIZE), SIZE));
 	EXPECT_EQ("wrong errno", -EINVAL, mem_unmap(fd, -1, 0x1234000, SIZE));
 	EXPECT_EQ("call failed", 0, mem_map(fd, buf.fd, SIZE, &address));
 	EXPECT_EQ("wrong errno", -EINVAL, mem_unmap(fd, -1, address + 1, SIZE));
