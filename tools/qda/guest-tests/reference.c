@@ -313,6 +313,7 @@ static void isolation(void)
 	uint32_t touch[4] = { 0, 0, 4, 0 };
 	int own_count, count, ret;
 	int fd = open_process(&handle), other = open_process(&other_handle);
+	void *ptr;
 
 	/* client, tid, pd, bank, ... */
 	arg = node_bytes(mine, sizeof(mine));
@@ -321,7 +322,13 @@ static void isolation(void)
 	CHECK_EQ(0, node_invoke(other, other_handle, SCALARS(INFO, 0, 1), &arg));
 	CHECK(mine[3] != theirs[3]);
 
+	/* A buffer that only one of them has, and has used: a driver may not map it before. */
 	CHECK_EQ(0, node_ioctl(other, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
+	ptr = mmap(NULL, buf.size, PROT_READ | PROT_WRITE, MAP_SHARED, buf.fd, 0);
+	CHECK(ptr != MAP_FAILED);
+	arg = (struct fastrpc_invoke_args) { (uintptr_t)ptr, sizeof(line), buf.fd, 0 };
+	CHECK_EQ(0, node_echo(other, other_handle, arg, node_bytes(line, sizeof(line))));
+	munmap(ptr, buf.size);
 	own_count = read_ranges(mine[3], own);
 	count = read_ranges(theirs[3], others);
 	/* Addresses that mean something to the other session only: the first and the last. */
