@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -311,13 +310,7 @@ static bool reload(void)
 {
 	int devices = sysfs_count("/dev/accel");
 
-	if (syscall(SYS_delete_module, "qda", O_NONBLOCK))
-		return false;
-	if (system("modprobe qda"))
-		return false;
-	for (int wait = 0; wait < PATIENCE_MS && sysfs_count("/dev/accel") != devices; wait += 5)
-		usleep(5000);
-	return sysfs_count("/dev/accel") == devices;
+	return !qda_unload() && qda_reload(devices);
 }
 
 static void reload_module(int reloads, unsigned int seed, struct tally *tally)
