@@ -254,16 +254,6 @@ TEST_F_TIMEOUT(calls, too_many, 60)
 	close(other);
 }
 
-/* A call of the DSP to the client, made by a thread of the test. */
-static void *reverse_call(void *client)
-{
-	static char reply[SIMDSP_LINE];
-
-	if (simdsp_cmd(reply, "reverse cdsp 5 7 client:%lld in:0102 out:4", *(long long *)client))
-		return NULL;
-	return reply;
-}
-
 TEST_F_TIMEOUT(calls, listener_among_too_many, 120)
 {
 	/*
@@ -271,12 +261,12 @@ TEST_F_TIMEOUT(calls, listener_among_too_many, 120)
 	 * still call a listener, and gets its result.
 	 */
 	static struct simdsp_call calls[MAX_CALLS];
-	static struct listener listener, again;
 	long long client = qda_fdinfo(self->fd, "qda-client");
-	__u32 result[3] = { 4, 0, 0xa5a5a5a5 }, handle, out = 0;
+	char reply[SIMDSP_LINE];
 	int mine, others, other;
-	pthread_t thread;
-	void *reply;
+	__u32 handle, out = 0;
+	pthread_t server;
+	void *ret;
 
 	ASSERT_LT(0, client);
 	other = qda_open_process("cdsp");
@@ -290,24 +280,10 @@ TEST_F_TIMEOUT(calls, listener_among_too_many, 120)
 	EXPECT_GT(mine, others);
 	EXPECT_EQ(-ENOSPC, simdsp_echo(other, handle, &client, &out, 4));
 
-	ASSERT_EQ(0, listener_start(&listener, self->fd));
+	ASSERT_EQ(0, qda_invoke(self->fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
+	ASSERT_EQ(0, pthread_create(&server, NULL, simdsp_serve, &self->fd));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "parked", mine + others + 1, 5000));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, reverse_call, &client));
-	ASSERT_EQ(0, simdsp_call_join(&listener.call));
-
-	/* The same again, with what the first came to. */
-	again = listener;
-	again.in[0] = listener.out[0];
-	again.in[1] = 0;
-	again.in[2] = sizeof(result);
-	again.args[0] = qda_inline(again.in, sizeof(again.in));
-	again.args[1] = qda_inline(result, sizeof(result));
-	again.args[2] = qda_inline(again.out, sizeof(again.out));
-	again.args[3] = qda_inline(again.buffer, sizeof(again.buffer));
-	ASSERT_EQ(0, simdsp_call_start(&again.call, self->fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2),
-				       again.args));
-	pthread_join(thread, &reply);
-	ASSERT_NE(NULL, reply);
+	ASSERT_EQ(0, simdsp_cmd(reply, "reverse cdsp 5 7 client:%lld in:0102 out:4", client));
 	EXPECT_STREQ("0 a5a5a5a5", reply);
 
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
@@ -315,7 +291,8 @@ TEST_F_TIMEOUT(calls, listener_among_too_many, 120)
 		EXPECT_EQ(0, simdsp_call_join(&calls[i]));
 	close(other);
 	ASSERT_EQ(0, simdsp_cmd(NULL, "kill cdsp %lld", client));
-	EXPECT_NE(0, simdsp_call_join(&again.call));
+	pthread_join(server, &ret);
+	EXPECT_NE(0, (long)ret);
 }
 
 TEST_HARNESS_MAIN
