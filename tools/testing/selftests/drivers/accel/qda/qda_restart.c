@@ -9,11 +9,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <misc/fastrpc.h>
-
 #include "child.h"
 #include "harness.h"
 #include "module.h"
+#include "nodes.h"
 #include "qda.h"
 #include "restart.h"
 #include "simdsp.h"
@@ -22,7 +21,6 @@
 #define DRIVER		"/sys/bus/rpmsg/drivers/qda"
 #define GPUS		"/sys/bus/virtio/drivers/virtio_gpu"
 #define IOMMU_GROUPS	"/sys/kernel/iommu_groups"
-#define NODE		"/dev/fastrpc-cdsp"
 
 #define LOOPERS		8
 /* More than the DSP has room for before it reads. */
@@ -370,18 +368,6 @@ TEST_F_TIMEOUT(restart, while_the_kernel_asks, 90)
 	}
 }
 
-static struct fastrpc_invoke_args bytes(const void *ptr, size_t len)
-{
-	return (struct fastrpc_invoke_args) { (uintptr_t)ptr, len, -1, 0 };
-}
-
-static int node_invoke(int fd, __u32 handle, __u32 sc, struct fastrpc_invoke_args *args)
-{
-	struct fastrpc_invoke arg = { handle, sc, (uintptr_t)args };
-
-	return qda_ioctl(fd, FASTRPC_IOCTL_INVOKE, &arg);
-}
-
 /* Waits for the DSP to call, by a file of a FastRPC node. */
 static void *node_listen(void *arg)
 {
@@ -393,7 +379,7 @@ static void *node_listen(void *arg)
 		bytes(out, sizeof(out)), bytes(packed, sizeof(packed)),
 	};
 
-	return (void *)(long)node_invoke(fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2), args);
+	return (void *)(long)invoke(fd, ADSP_LISTENER, QDA_SCALARS(4, 2, 2), args);
 }
 
 TEST_F_TIMEOUT(restart, files_of_the_fastrpc_node, 60)
@@ -410,17 +396,17 @@ TEST_F_TIMEOUT(restart, files_of_the_fastrpc_node, 60)
 	pthread_t thread;
 	void *ret;
 
-	fd = qda_open_node(NODE);
+	fd = qda_open_node(CDSP);
 	if (fd == -ENOENT)
-		SKIP(return, "no %s", NODE);
+		SKIP(return, "no %s", CDSP);
 	ASSERT_LE(0, fd);
-	idle = qda_open_node(NODE);
+	idle = qda_open_node(CDSP);
 	ASSERT_LE(0, idle);
 	ASSERT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE, &create));
 	ASSERT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &buf));
 	arg.fd = buf.fd;
 	ASSERT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_MEM_MAP, &arg));
-	ASSERT_EQ(0, node_invoke(fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
+	ASSERT_EQ(0, invoke(fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, node_listen, &fd));
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "listeners", 1, 5000));
 
@@ -428,10 +414,10 @@ TEST_F_TIMEOUT(restart, files_of_the_fastrpc_node, 60)
 	pthread_join(thread, &ret);
 	EXPECT_EQ(-EPIPE, (long)ret);
 	/* Whatever needs the DSP, of a file that has a process and of one that has none. */
-	EXPECT_EQ(-EPIPE, node_invoke(fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
+	EXPECT_EQ(-EPIPE, invoke(fd, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
 	EXPECT_EQ(-EPIPE, qda_ioctl(idle, FASTRPC_IOCTL_INIT_CREATE, &create));
 	EXPECT_EQ(-EPIPE, qda_ioctl(idle, FASTRPC_IOCTL_INIT_ATTACH, NULL));
-	EXPECT_EQ(-EPIPE, node_invoke(idle, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
+	EXPECT_EQ(-EPIPE, invoke(idle, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
 	EXPECT_EQ(-EPIPE, qda_ioctl(fd, FASTRPC_IOCTL_MMAP, &heap));
 	EXPECT_EQ(-EPIPE, qda_ioctl(fd, FASTRPC_IOCTL_MEM_MAP, &arg));
 	unmap.fd = buf.fd;
@@ -449,12 +435,12 @@ TEST_F_TIMEOUT(restart, files_of_the_fastrpc_node, 60)
 	ASSERT_LE(0, again);
 	close(again);
 	close(fd);
-	fd = qda_open_node(NODE);
+	fd = qda_open_node(CDSP);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_INIT_CREATE, &create));
 	EXPECT_EQ(0, qda_ioctl(fd, FASTRPC_IOCTL_GET_DSP_INFO, &query));
 	EXPECT_EQ(-EPIPE, qda_ioctl(idle, FASTRPC_IOCTL_INIT_CREATE, &create));
-	EXPECT_EQ(-EPIPE, node_invoke(idle, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
+	EXPECT_EQ(-EPIPE, invoke(idle, ADSP_LISTENER, QDA_SCALARS(3, 0, 0), NULL));
 	close(buf.fd);
 	close(idle);
 	close(fd);
