@@ -66,27 +66,26 @@ static void serves_files(void)
 	client_is_released(pid, DSP, SIGTERM);
 }
 
-static void frozen(void)
+static void disturbed(void (*disturb)(pid_t pid, const char *dsp, const char *dir))
 {
 	pid_t pid;
 
 	client_begin();
 	pid = start(NULL);
 	CHECK(simdsp_wait_stat(DSP, "listeners", 1, PATIENCE));
-	client_thaws(pid, DSP, DSP_FILES);
+	disturb(pid, DSP, DSP_FILES);
 	client_is_released(pid, DSP, SIGTERM);
+}
+
+static void frozen(void)
+{
+	disturbed(client_thaws);
 	CHECK_EQ(0, freezer_umount());
 }
 
 static void suspended(void)
 {
-	pid_t pid;
-
-	client_begin();
-	pid = start(NULL);
-	CHECK(simdsp_wait_stat(DSP, "listeners", 1, PATIENCE));
-	client_resumes(pid, DSP, DSP_FILES);
-	client_is_released(pid, DSP, SIGTERM);
+	disturbed(client_resumes);
 }
 
 static void killed(void)
