@@ -13,7 +13,7 @@
  * in the attacker's stream, except where the device tree gives both one address space.
  *
  * All clients start alike, so the same addresses mean something to each. The victim differs: its
- * process has more memory, its call is longer, its buffers come on top. Only addresses that mean
+ * process has more memory, its call is longer, its buffers come below all that others have. Only addresses that mean
  * nothing to the attacker are tried; that none of the attacker's own leads to the victim's memory
  * is seen from the tables.
  */
@@ -35,6 +35,8 @@
 #define BUFFER_SIZE	65536
 #define INLINE_SIZE	1048576
 #define IMAGE_SIZE	2097152
+/* More than all who share a bank have mapped there. */
+#define SPACER_SIZE	33554432
 #define MAX_BANKS	32
 #define MAX_SESSIONS	24
 #define MAX_RANGES	8192
@@ -78,6 +80,7 @@ static long long refused, allowed, expected_faults;
 struct client {
 	int fd;
 	__u32 handle;
+	struct qda_buf spacer;
 	struct qda_buf bufs[KINDS];
 	struct drm_qda_invoke_arg args[REFERRED];
 	struct simdsp_call call;
@@ -103,11 +106,28 @@ static int client_call(struct client *me)
 				 QDA_SCALARS(SIMDSP_HOLD, REFERRED, 0), me->args);
 }
 
+/*
+ * Takes so many addresses that what comes after has none that somebody else uses as well: at those
+ * nothing can be tried.
+ */
+static int client_space(struct client *me)
+{
+	struct drm_qda_invoke_arg ms;
+	int ret = session_buf(me->fd, ORIGIN_HEAP, SPACER_SIZE, &me->spacer);
+
+	if (ret)
+		return ret;
+	ms = qda_ref(&me->spacer, 0, 4);
+	return qda_invoke(me->fd, me->handle, QDA_SCALARS(SIMDSP_SLEEP, 1, 0), &ms);
+}
+
 /* Makes the buffers, and has the DSP hold a call with them. */
 static int client_hold(struct client *me)
 {
-	int ret;
+	int ret = client_space(me);
 
+	if (ret)
+		return ret;
 	for (int i = 0; i < BUFFERS; i++) {
 		struct qda_buf *buf = &me->bufs[buffers[i].kind];
 
