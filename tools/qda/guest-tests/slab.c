@@ -13,22 +13,37 @@
 /* By how much a cache has to grow to be named. */
 #define GROWTH_SHOWN	50
 
+/* How often caches are shrunk again before a census, and how long after. */
+#define REPEATS		3
+#define GRACE_US	500000
+
+/* Objects that are free, in the caches' own lists or kept back by KASAN, don't count. */
+static void shrink(void)
+{
+	glob_t found = { 0 };
+
+	sync();
+	sysfs_write("/proc/sys/vm/drop_caches", "3");
+	glob("/sys/kernel/slab/*/shrink", 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		sysfs_write(found.gl_pathv[i], "1");
+	globfree(&found);
+}
+
 void slab_take(struct slab_census *census)
 {
 	struct slab_cache *cache = census->caches;
-	glob_t found = { 0 };
 	char line[512];
 	FILE *file;
 
 	census->count = 0;
 	census->objects = 0;
-	sync();
-	sysfs_write("/proc/sys/vm/drop_caches", "3");
-	/* Objects that are free, in the caches' own lists or kept back by KASAN, don't count. */
-	glob("/sys/kernel/slab/*/shrink", 0, NULL, &found);
-	for (size_t i = 0; i < found.gl_pathc; i++)
-		sysfs_write(found.gl_pathv[i], "1");
-	globfree(&found);
+	/* Some are freed after a grace period only, and into lists that have to shrink then. */
+	shrink();
+	for (int i = 0; i < REPEATS; i++) {
+		usleep(GRACE_US);
+		shrink();
+	}
 	file = fopen("/proc/slabinfo", "re");
 	if (!file)
 		return;
