@@ -41,7 +41,9 @@ pub(crate) const DISPATCH: u64 = 1;
 /// What there is of submissions on one channel.
 #[pin_data]
 pub(crate) struct Dispatcher {
-    /// Held while something is sent, which keeps the order.
+    /// Held while something is sent, which keeps the order. Taken before that of the turns.
+    #[pin]
+    sending: Mutex<()>,
     #[pin]
     turns: Mutex<Turns<Arc<Queue>>>,
     /// Submissions that have, or are about to have, a slot.
@@ -54,6 +56,7 @@ impl Dispatcher {
     /// No queues.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
+            sending <- new_mutex!(()),
             turns <- new_mutex!(Turns::new()),
             submitted: Atomic::new(0),
             waiting: Atomic::new(0),
@@ -72,13 +75,15 @@ impl Dispatcher {
     /// Lets a queue take no more turns; it has none when this returns. May sleep.
     pub(crate) fn leave(&self, wanted: impl Fn(&Arc<Queue>) -> bool) {
         let queue = self.turns.lock().remove(wanted);
-
         drop(queue);
+
+        // It may have had one.
+        drop(self.sending.lock());
     }
 
     /// Runs `f` while no queue has its turn. May sleep.
     pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _turns = self.turns.lock();
+        let _sending = self.sending.lock();
 
         f()
     }
@@ -115,9 +120,9 @@ impl WorkItem<DISPATCH> for Channel {
         loop {
             // Each may take long, and others wait for the lock.
             let sent = {
-                let mut turns = this.dispatcher.turns.lock();
+                let _sending = this.dispatcher.sending.lock();
 
-                this.send_next(&mut turns, true)
+                this.send_next(true)
             };
             match sent {
                 Ok(true) => {}
@@ -131,9 +136,9 @@ impl WorkItem<DISPATCH> for Channel {
 impl Channel {
     /// Sends what waits, without waiting for anything; what has to wait goes to the work item.
     pub(crate) fn dispatch(self: &Arc<Self>) {
-        let sent = match self.dispatcher.turns.try_lock() {
-            Some(mut turns) => loop {
-                match self.send_next(&mut turns, false) {
+        let sent = match self.dispatcher.sending.try_lock() {
+            Some(_sending) => loop {
+                match self.send_next(false) {
                     Ok(true) => {}
                     sent => break sent,
                 }
@@ -156,12 +161,9 @@ impl Channel {
         }
     }
 
-    /// Sends the next that waits. Returns whether there was one that may be sent now.
-    fn send_next(
-        &self,
-        turns: &mut Turns<Arc<Queue>>,
-        patient: bool,
-    ) -> core::result::Result<bool, Stop> {
+    /// Sends the next that waits, for whoever holds the lock for it. Returns whether there was one
+    /// that may be sent now.
+    fn send_next(&self, patient: bool) -> core::result::Result<bool, Stop> {
         let send = Send {
             transport: &*self.transport,
             patient,
@@ -170,11 +172,16 @@ impl Channel {
         if self.dispatcher.submitted.load(Relaxed) >= MAX_SUBMITTED {
             return Ok(false);
         }
-        let turn = turns.next(|queue| queue.take_turn().map(|turn| (queue.clone(), turn)));
+        let turns = &self.dispatcher.turns;
+        let turn = turns
+            .lock()
+            .next(|queue| queue.take_turn().map(|turn| (queue.clone(), turn)));
         let Some((queue, turn)) = turn else {
             return Ok(false);
         };
-        queue.send(turn, send).inspect_err(|_| turns.undo())?;
+        queue
+            .send(turn, send)
+            .inspect_err(|_| turns.lock().undo())?;
         Ok(true)
     }
 }
