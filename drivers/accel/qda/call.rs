@@ -11,6 +11,7 @@
 
 mod calls;
 mod pending;
+mod post;
 
 pub(crate) use self::{
     calls::{
@@ -21,7 +22,10 @@ pub(crate) use self::{
     pending::Pending, //
 };
 
-use crate::table::Class;
+use crate::{
+    table::Class,
+    transport::Transport, //
+};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -61,8 +65,11 @@ pub(crate) trait Load: Send + Unpin + 'static {
     fn answered(&self);
 }
 
-/// Who acts on the DSP's notices that its processes have ended.
-pub(crate) trait ExitHandler: Send + Sync {
+/// What calls need of the channel that they are of.
+pub(crate) trait Host: Send + Sync {
+    /// The way to the DSP.
+    fn transport(&self) -> &dyn Transport;
+
     /// The DSP says that the process `client_id` has ended; there may be none of that number. May
     /// sleep, but does not wait for the DSP.
     fn exited(&self, client_id: i32);
@@ -94,6 +101,11 @@ pub(crate) struct Call<P> {
     /// Whether it is being sent, so that the DSP may or may not have it.
     sending: Atomic<bool>,
     outcome: Atomic<i64>,
+    /// Whether a work item sends it.
+    posted: Atomic<bool>,
+    /// Then: it has, or will not.
+    #[pin]
+    sent: Completion,
     #[pin]
     done: Completion,
     #[pin]
@@ -116,6 +128,8 @@ impl<P: Load> Spare<P> {
                 is_program: Atomic::new(false),
                 sending: Atomic::new(false),
                 outcome: Atomic::new(GONE),
+                posted: Atomic::new(false),
+                sent <- Completion::new(),
                 done <- Completion::new(),
                 payload <- new_mutex!(None),
             }),
@@ -133,6 +147,7 @@ impl<P: Load> Spare<P> {
         call.is_program.store(is_program, Relaxed);
         call.sending.store(true, Relaxed);
         call.outcome.store(PENDING, Relaxed);
+        call.posted.store(false, Relaxed);
         call.done.reinit();
         *call.payload.lock() = Some(payload);
         call
@@ -165,6 +180,9 @@ impl<P> Call<P> {
     fn settle(&self, outcome: i64) {
         if self.outcome.load(Relaxed) == PENDING {
             self.outcome.store(outcome, Release);
+        }
+        if self.posted.load(Relaxed) {
+            self.sent.complete_all();
         }
         self.done.complete_all();
     }

@@ -10,7 +10,7 @@ use crate::{
     },
     call::{
         Calls,
-        ExitHandler, //
+        Host, //
     },
     dispatch::{
         Dispatcher,
@@ -171,7 +171,7 @@ impl Channel {
             }),
             GFP_KERNEL,
         )?;
-        channel.calls.handle_exits(channel.clone());
+        channel.calls.set_host(channel.clone());
         Ok(channel)
     }
 
@@ -300,7 +300,11 @@ impl Channel {
     }
 }
 
-impl ExitHandler for Channel {
+impl Host for Channel {
+    fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
     fn exited(&self, client_id: i32) {
         let process = self.registry.lock().processes.get(&client_id).cloned();
 

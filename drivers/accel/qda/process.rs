@@ -358,6 +358,7 @@ impl Process {
             queue.stop();
         }
         who.dead.xchg(true, Full);
+        calls.recall(who.client_id);
         if !calls.wait_until_sent(who.client_id, RELEASE_TIMEOUT) {
             return Err(ETIMEDOUT);
         }

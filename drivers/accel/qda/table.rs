@@ -74,7 +74,7 @@ struct Slot<T> {
 /// - `slots` has [`SLOTS`] entries, and entry 0 is `None`.
 /// - `used` of them are `Some`, each with a context that names its own index.
 pub(crate) struct CallTable<T> {
-    slots: KVec<Option<Slot<T>>>,
+    slots: KVVec<Option<Slot<T>>>,
     used: usize,
     last: usize,
     sequence: u64,
@@ -88,7 +88,7 @@ impl<T> CallTable<T> {
     ///
     /// [`ENOMEM`] if there is no memory for it.
     pub(crate) fn new() -> Result<Self> {
-        let mut slots = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
+        let mut slots = KVVec::with_capacity(SLOTS, GFP_KERNEL)?;
         for _ in 0..SLOTS {
             slots.push(None, GFP_KERNEL)?;
         }
@@ -172,6 +172,11 @@ impl<T> CallTable<T> {
             .filter(|slot| slot.context == context)
     }
 
+    /// The call that `context` names, if it is there.
+    pub(crate) fn get_mut(&mut self, context: Context) -> Option<&mut T> {
+        Some(&mut self.find(context)?.call)
+    }
+
     /// Marks the call that a reply names as answered. The whole context is compared.
     pub(crate) fn answer(&mut self, context: u64) -> Answer<'_, T> {
         match self.find(Context(context)) {
@@ -231,6 +236,13 @@ impl<T> CallTable<T> {
     /// Those calls.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten().map(|slot| &slot.call)
+    }
+
+    /// The same, with what names each.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Context, &mut T)> {
+        let slots = self.slots.iter_mut().flatten();
+
+        slots.map(|slot| (slot.context, &mut slot.call))
     }
 
     /// Takes out a call for which `wanted` holds, answered or not.

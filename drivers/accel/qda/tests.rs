@@ -15,6 +15,7 @@ mod heap;
 mod layout;
 mod pages;
 mod polling;
+mod post;
 mod proto;
 mod state;
 mod submissions;

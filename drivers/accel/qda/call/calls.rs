@@ -4,8 +4,12 @@
 
 use super::{
     pending::Pending,
+    post::{
+        Mail,
+        POST, //
+    },
     Call,
-    ExitHandler,
+    Host,
     Load,
     Outcome,
     Spare,
@@ -64,11 +68,12 @@ use kernel::{
 /// A call as it stands in the table.
 pub(super) struct Entry<P> {
     pub(super) call: Arc<Call<P>>,
+    pub(super) mail: Mail,
     watch: Option<Watch>,
 }
 
 impl<P> Entry<P> {
-    fn end(&self, outcome: Outcome, queue: Option<&OwnedQueue>) {
+    pub(super) fn end(&self, outcome: Outcome, queue: Option<&OwnedQueue>) {
         self.call.end(outcome);
         if let Some(watch) = &self.watch {
             watch.watcher.ended(watch.token, queue);
@@ -78,9 +83,11 @@ impl<P> Entry<P> {
 
 pub(super) struct State<P> {
     pub(super) table: CallTable<Entry<P>>,
-    queue: Option<OwnedQueue>,
+    /// Messages so far that had to wait for room in the transport.
+    pub(super) posted: u64,
+    pub(super) queue: Option<OwnedQueue>,
     exits: Exits,
-    handler: Option<Arc<dyn ExitHandler>>,
+    pub(super) host: Option<Arc<dyn Host>>,
 }
 
 /// All outstanding calls of one channel.
@@ -95,11 +102,16 @@ pub(crate) struct Calls<P: Load> {
     starved: Atomic<u32>,
     #[pin]
     reaper: Work<Calls<P>>,
+    #[pin]
+    poster: Work<Calls<P>, POST>,
+    /// Whether messages may wait for that.
+    pub(super) posting: Atomic<bool>,
     ignored: Atomic<u64>,
 }
 
 impl_has_work! {
     impl{P: Load} HasWork<Self> for Calls<P> { self.reaper }
+    impl{P: Load} HasWork<Self, POST> for Calls<P> { self.poster }
 }
 
 impl<P: Load> WorkItem for Calls<P> {
@@ -121,9 +133,9 @@ impl<P: Load> WorkItem for Calls<P> {
             let Some(client_id) = exited else {
                 break;
             };
-            let handler = this.state.lock().handler.clone();
-            if let Some(handler) = handler {
-                handler.exited(client_id);
+            let host = this.state.lock().host.clone();
+            if let Some(host) = host {
+                host.exited(client_id);
             }
         }
     }
@@ -158,13 +170,16 @@ impl<P: Load> Calls<P> {
             pin_init!(Self {
                 state <- new_spinlock_irq!(State {
                     table,
+                    posted: 0,
                     queue: Some(queue),
                     exits: Exits::new(),
-                    handler: None,
+                    host: None,
                 }),
                 freed <- new_condvar!(),
                 starved: Atomic::new(0),
                 reaper <- new_work!("qda::Calls::reaper"),
+                poster <- new_work!("qda::Calls::poster"),
+                posting: Atomic::new(false),
                 ignored: Atomic::new(0),
             }),
             GFP_KERNEL,
@@ -180,7 +195,7 @@ impl<P: Load> Calls<P> {
     /// - [`EPIPE`]: the channel is closing, or the DSP process is no more.
     /// - [`ENOSPC`]: no slot is free.
     /// - [`ENOMEM`]: out of memory.
-    /// - whatever the transport reports.
+    /// - those of [`Calls::post`].
     pub(crate) fn submit(
         self: &Arc<Self>,
         transport: &dyn Transport,
@@ -199,8 +214,14 @@ impl<P: Load> Calls<P> {
                 Refusal::Table(error) | Refusal::Transport(error) => error,
             })?;
 
-        match transport.send(&request.message) {
+        // Who comes later does not overtake those who wait.
+        let sent = match self.posting.load(Relaxed) {
+            true => Err(EAGAIN),
+            false => transport.try_send(&request.message),
+        };
+        match sent {
             Ok(()) => Ok(pending.sent()),
+            Err(EAGAIN) => self.post(pending, &request.message),
             Err(error) => {
                 // The DSP has not seen it, so that nothing needs to stay.
                 pending.withdraw();
@@ -245,6 +266,7 @@ impl<P: Load> Calls<P> {
         let call = spare.renew(request.client_id, request.class, payload);
         let entry = Entry {
             call: call.clone(),
+            mail: Mail::None,
             watch,
         };
 
@@ -382,10 +404,9 @@ impl<P: Load> Calls<P> {
         }
     }
 
-    /// Has `handler` act on the DSP's notices that its processes have ended, until the queue is
-    /// [`drained`](Calls::drain).
-    pub(crate) fn handle_exits(&self, handler: Arc<dyn ExitHandler>) {
-        let earlier = self.state.lock().handler.replace(handler);
+    /// Has `host` do its part until the queue is [`drained`](Calls::drain).
+    pub(crate) fn set_host(&self, host: Arc<dyn Host>) {
+        let earlier = self.state.lock().host.replace(host);
         drop(earlier);
     }
 
@@ -459,8 +480,8 @@ impl<P: Load> Calls<P> {
         let queue = self.state.lock().queue.take();
         drop(queue);
 
-        let handler = self.state.lock().handler.take();
-        drop(handler);
+        let host = self.state.lock().host.take();
+        drop(host);
     }
 
     /// Notices of the DSP so far that a protection domain has ended.

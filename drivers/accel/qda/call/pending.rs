@@ -41,17 +41,16 @@ const POLL_LIMIT: Delta = Delta::from_millis(10);
 /// A call's place in the table. Dropping it abandons the call.
 struct Ticket<P: Load> {
     calls: Arc<Calls<P>>,
-    /// Where the call is; none if it was taken out.
-    context: Option<Context>,
+    context: Context,
+    /// Whether the call was taken out.
+    is_used: bool,
 }
 
 impl<P: Load> Ticket<P> {
     /// Takes the call out of the table, whether it has ended or not.
     fn withdraw(mut self) {
-        let Some(context) = self.context.take() else {
-            return;
-        };
-        let entry = self.calls.state.lock().table.take(context);
+        self.is_used = true;
+        let entry = self.calls.state.lock().table.take(self.context);
         if entry.is_some() {
             self.calls.slot_is_free();
         }
@@ -61,10 +60,10 @@ impl<P: Load> Ticket<P> {
 
 impl<P: Load> Drop for Ticket<P> {
     fn drop(&mut self) {
-        let Some(context) = self.context else {
+        if self.is_used {
             return;
-        };
-        let entry = self.calls.state.lock().table.abandon(context);
+        }
+        let entry = self.calls.state.lock().table.abandon(self.context);
 
         // It was answered meanwhile.
         if let Some(entry) = entry {
@@ -86,7 +85,8 @@ impl<P: Load> Pending<P> {
         Self {
             ticket: Ticket {
                 calls,
-                context: Some(context),
+                context,
+                is_used: false,
             },
             call,
         }
@@ -180,6 +180,14 @@ impl<P: Load> Pending<P> {
         ticket.withdraw();
         let payload = call.payload.lock().take();
         (outcome, payload, Arc::into_unique_or_drop(call).map(Spare))
+    }
+
+    pub(super) fn context(&self) -> Context {
+        self.ticket.context
+    }
+
+    pub(super) fn call(&self) -> &Call<P> {
+        &self.call
     }
 
     /// Notes that the DSP has the call.

@@ -6,15 +6,17 @@ use super::bench::{
     has_ended,
     receive,
     status_of,
-    Bench, //
+    Bench,
+    Memory, //
 };
 use crate::{
     call::{
-        ExitHandler,
+        Host,
         Outcome, //
     },
     exits::Exits,
-    table::Class, //
+    table::Class,
+    transport::Transport, //
 };
 use kernel::{
     prelude::*,
@@ -114,9 +116,13 @@ mod cases {
     }
 
     /// Adds up the numbers of the processes that have ended.
-    struct Sum(Atomic<i32>);
+    struct Sum(Atomic<i32>, Arc<Memory>);
 
-    impl ExitHandler for Sum {
+    impl Host for Sum {
+        fn transport(&self) -> &dyn Transport {
+            &*self.1
+        }
+
         fn exited(&self, client_id: i32) {
             self.0.fetch_add(client_id, Relaxed);
         }
@@ -125,7 +131,7 @@ mod cases {
     #[test]
     fn notices_reach_their_handler_once() -> Result {
         let bench = Bench::new()?;
-        let sum = Arc::new(Sum(Atomic::new(0)), GFP_KERNEL)?;
+        let sum = Arc::new(Sum(Atomic::new(0), bench.memory.clone()), GFP_KERNEL)?;
         let notice = |id: i32, state: u32| {
             let mut bytes = [0u8; 24];
             bytes[..8].copy_from_slice(&0xabcd_abcdu64.to_le_bytes());
@@ -135,7 +141,7 @@ mod cases {
             receive(&bench.calls, &bytes);
         };
 
-        bench.calls.handle_exits(sum.clone());
+        bench.calls.set_host(sum.clone());
         for id in [1, 20, 300] {
             notice(id, 3);
             notice(-id, 1);

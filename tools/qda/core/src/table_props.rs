@@ -330,6 +330,23 @@ impl Both {
             .copied()
             .eq(self.outstanding.iter().map(|call| call.number)));
         assert_eq!(self.table.used(), numbers.len());
+        // Each is found by its context, and none by one that is used up.
+        let mut named: Vec<_> = self
+            .table
+            .iter_mut()
+            .map(|(c, call)| (call.number, c.0))
+            .collect();
+        named.sort_unstable();
+        assert!(named.into_iter().eq(self
+            .outstanding
+            .iter()
+            .map(|call| (call.number, call.context))));
+        for (number, &context) in self.contexts.iter().enumerate() {
+            let found = self.table.get_mut(Context(context)).map(|call| call.number);
+            let is_there = numbers.binary_search(&number).is_ok();
+
+            assert_eq!(found, is_there.then_some(number));
+        }
         assert_eq!(self.table.is_open(), self.phase == Phase::Open);
         assert_eq!(
             self.table.is_full(Class::User),
