@@ -41,6 +41,8 @@
 
 /* Long enough for a debug kernel. */
 #define PATIENCE_MS	20000
+/* Clients that look for a DSP leave it some time to come up. */
+#define RETRY_MS	20
 /* Longer than clients look for a DSP: those that are not heard of by then have given up. */
 #define HEAR_MS		60000
 
@@ -79,14 +81,14 @@ static void progress(const char *what, int done, int all)
 /* Opens a session, as soon as the DSP is there. */
 static int open_session(__u32 *handle)
 {
-	for (int wait = 0; wait < PATIENCE_MS; wait += 2) {
+	for (int wait = 0; wait < PATIENCE_MS; wait += RETRY_MS) {
 		int fd = session_open(dsp, 0);
 
 		if (fd >= 0 && !simdsp_open(fd, handle))
 			return fd;
 		if (fd >= 0)
 			close(fd);
-		usleep(2000);
+		usleep(1000 * RETRY_MS);
 	}
 	return -ETIMEDOUT;
 }
