@@ -285,7 +285,7 @@ TEST_F_TIMEOUT(signals, called_while_suspended, 90)
 	start = qda_now_ms();
 	/* It opens a module, listens, by two calls, and has one held. */
 	ASSERT_TRUE(simdsp_wait_stat("cdsp", "invokes", before + 4, 5000));
-	EXPECT_EQ(1, simdsp_stat("cdsp", "parked"));
+	EXPECT_TRUE(simdsp_wait_stat("cdsp", "parked", 1, 1000));
 	ASSERT_EQ(0, pthread_create(&reverse.thread, NULL, reverse_thread, &reverse));
 	usleep(100000);
 	/* That is still to come. */
