@@ -13,9 +13,9 @@
  * in the attacker's stream, except where the device tree gives both one address space.
  *
  * All clients start alike, so the same addresses mean something to each. The victim differs: its
- * process has more memory, its call is longer, its buffers come below all that others have. Only addresses that mean
- * nothing to the attacker are tried; that none of the attacker's own leads to the victim's memory
- * is seen from the tables.
+ * process has more memory, its call is longer, its buffers come below all that others have. Only
+ * addresses that mean nothing to the attacker are tried; that none of the attacker's own leads to
+ * the victim's memory is seen from the tables.
  */
 #include <errno.h>
 #include <pthread.h>

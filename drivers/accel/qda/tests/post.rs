@@ -138,6 +138,17 @@ impl Callers {
         Ok(())
     }
 
+    /// As [`Callers::call`]; when this returns, the message waits behind those that came before.
+    fn call_behind(&self, bench: &Client, client_id: i32, number: i32) -> Result {
+        let before = bench.calls.outstanding();
+
+        self.call(bench, client_id, number)?;
+        self.wait(|| bench.calls.outstanding() == before + 1);
+        // It is in the table before it waits.
+        fsleep(Delta::from_millis(20));
+        Ok(())
+    }
+
     /// Waits until `count` messages have waited for room.
     fn await_begun(&self, count: u32) {
         self.wait(|| self.narrow.begun.load(Relaxed) == count);
@@ -191,8 +202,7 @@ mod cases {
         let callers = Callers::new(&bench, false)?;
 
         for number in 1..=3 {
-            callers.call(&bench, 1, number)?;
-            callers.wait(|| bench.calls.outstanding() == number as usize);
+            callers.call_behind(&bench, 1, number)?;
         }
         callers.await_begun(1);
         fsleep(Delta::from_millis(20));
@@ -255,16 +265,12 @@ mod cases {
         callers.call(&bench, 1, 1)?;
         callers.await_begun(1);
         for number in 2..=3 {
-            callers.call(&bench, 1, number)?;
-            callers.wait(|| bench.calls.outstanding() == number as usize);
-            fsleep(Delta::from_millis(20));
+            callers.call_behind(&bench, 1, number)?;
         }
         callers.make_room_for_one(Ok(()));
         callers.await_begun(2);
         // This one has a wait of its own before it.
-        callers.call(&bench, 1, 4)?;
-        callers.wait(|| bench.calls.outstanding() == 4);
-        fsleep(Delta::from_millis(20));
+        callers.call_behind(&bench, 1, 4)?;
 
         callers.make_room_for_one(Err(ETIMEDOUT));
         callers.await_begun(3);
@@ -289,8 +295,7 @@ mod cases {
         callers.call(&bench, 1, 1)?;
         callers.await_begun(1);
         for number in 2..=3 {
-            callers.call(&bench, number, number)?;
-            callers.wait(|| bench.calls.outstanding() == number as usize);
+            callers.call_behind(&bench, number, number)?;
         }
         fsleep(Delta::from_millis(20));
 
@@ -345,9 +350,7 @@ mod cases {
 
         callers.call(&bench, 1, 1)?;
         callers.await_begun(1);
-        callers.call(&bench, 1, 2)?;
-        callers.wait(|| bench.calls.outstanding() == 2);
-        fsleep(Delta::from_millis(20));
+        callers.call_behind(&bench, 1, 2)?;
         bench.calls.begin_close();
         bench.calls.finish_close();
         callers.await_over(2);
