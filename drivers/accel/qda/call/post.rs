@@ -10,7 +10,8 @@ use super::{
     calls::Calls,
     pending::Pending,
     Load,
-    Outcome, //
+    Outcome,
+    PENDING, //
 };
 use crate::{
     proto::{
@@ -85,10 +86,10 @@ impl<P: Load> Calls<P> {
         pending: Pending<P>,
         message: &Message,
     ) -> Result<Pending<P>> {
-        if !self.put_mail(pending.context(), message) {
-            return Ok(pending);
-        }
-        let woken = pending.call().sent.wait_for_completion_killable();
+        let woken = match self.put_mail(pending.context(), message) {
+            true => pending.call().sent.wait_for_completion_killable(),
+            false => Ok(()),
+        };
 
         match self.leave_mail(pending.context(), woken.map_or(EINTR, |()| EPIPE)) {
             Ok(()) => Ok(pending),
@@ -108,6 +109,11 @@ impl<P: Load> Calls<P> {
             return false;
         };
 
+        if entry.call.outcome.load(Relaxed) != PENDING {
+            // Its process has died since it came into the table.
+            entry.mail = Mail::Returned(EPIPE);
+            return false;
+        }
         state.posted += 1;
         entry.mail = Mail::Waiting(*message, state.posted);
         entry.call.posted.store(true, Relaxed);

@@ -94,6 +94,22 @@ impl Host for Narrow {
     fn exited(&self, _client_id: i32) {}
 }
 
+/// A transport that has no room, and that has the process die before it says so.
+struct Deserter(Arc<Calls<Token>>);
+
+impl Transport for Deserter {
+    fn send(&self, _message: &Message) -> Result {
+        Err(EIO)
+    }
+
+    fn try_send(&self, _message: &Message) -> Result {
+        self.0.desert(1);
+        Err(EAGAIN)
+    }
+
+    fn close(&self) {}
+}
+
 /// What has come of submitting a call.
 type Submitted = (i32, Result<Pending<Token>>);
 
@@ -340,6 +356,20 @@ mod cases {
             callers.wait(|| bench.drops() == 1);
             assert_eq!(bench.drops(), 1);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_waits_for_a_process_that_died_meanwhile() -> Result {
+        let bench = Bench::new()?;
+        let callers = Callers::new(&bench, false)?;
+        let deserter = Deserter(bench.calls.clone());
+
+        let pending = bench.submit_to(&deserter, Class::User, 1, 1);
+        assert_eq!(pending.err(), Some(EPIPE));
+        assert_eq!(bench.calls.outstanding(), 0);
+        assert_eq!(bench.drops(), 1);
+        assert_eq!(callers.narrow.begun.load(Relaxed), 0);
         Ok(())
     }
 
