@@ -146,6 +146,13 @@ impl Bank {
         unsafe { bindings::qda_compute_bank_is_translated(self.0.as_ptr()) }
     }
 
+    /// Returns whether what the CPUs have in their caches has to be synchronised with what the DSP
+    /// accesses through this bank.
+    pub fn needs_sync(&self) -> bool {
+        // SAFETY: By the type invariant the pointer is that of a bank.
+        unsafe { bindings::dma_dev_need_sync(self.0.as_ptr()) }
+    }
+
     /// Returns whether the DSP sees the CPUs' caches through this bank.
     pub fn is_coherent(&self) -> bool {
         // SAFETY: By the type invariant the pointer is that of a bank.

@@ -6,7 +6,11 @@
 
 use crate::{
     bindings,
-    error::from_err_ptr,
+    dma::DataDirection,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     prelude::*,
     sync::aref::{
         ARef,
@@ -86,15 +90,43 @@ impl DmaBuf {
         self.0.get()
     }
 
-    /// Returns how many references to the buffer there are: file descriptors, mappings into user
-    /// space, importers, and those of `ARef<DmaBuf>`.
-    ///
-    /// Others may take and drop references at any time. The number is only good for finding out
-    /// that nobody but the caller has any, because then nobody else can take one.
+    /// Returns whether the exporter makes accesses of the CPU and of devices coherent that have the
+    /// buffer mapped, by [`begin_cpu_access()`](Self::begin_cpu_access) and
+    /// [`end_cpu_access()`](Self::end_cpu_access). Else only mapping and unmapping does.
     #[inline]
-    pub fn references(&self) -> usize {
-        // SAFETY: The buffer, and thus its file, is valid.
-        unsafe { bindings::file_count((*self.as_raw()).file) }
+    pub fn has_cpu_access(&self) -> bool {
+        // SAFETY: The buffer is valid, and its operations never change.
+        let ops = unsafe { &*(*self.as_raw()).ops };
+
+        ops.begin_cpu_access.is_some() && ops.end_cpu_access.is_some()
+    }
+
+    /// Makes what devices have written to the buffer visible to the CPU, which is about to access
+    /// it in this direction: with [`DataDirection::ToDevice`] it only writes.
+    ///
+    /// Waits for fences of the buffer, for as long as these take: no locks may be held that others
+    /// need.
+    ///
+    /// # Errors
+    ///
+    /// - `ERESTARTSYS` if a signal came.
+    /// - Any error of the exporter.
+    #[inline(never)]
+    pub fn begin_cpu_access(&self, direction: DataDirection) -> Result {
+        // SAFETY: The buffer is valid.
+        to_result(unsafe { bindings::dma_buf_begin_cpu_access(self.as_raw(), direction.into()) })
+    }
+
+    /// Makes what the CPU has written to the buffer visible to devices; the counterpart of
+    /// [`begin_cpu_access()`](Self::begin_cpu_access), with the same direction.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the exporter.
+    #[inline(never)]
+    pub fn end_cpu_access(&self, direction: DataDirection) -> Result {
+        // SAFETY: The buffer is valid.
+        to_result(unsafe { bindings::dma_buf_end_cpu_access(self.as_raw(), direction.into()) })
     }
 
     /// Returns the size of the buffer in bytes.

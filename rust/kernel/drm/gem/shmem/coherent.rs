@@ -201,8 +201,7 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: The DRM core calls this with an object that has these functions.
         match unsafe { Self::memory_of(obj) } {
             Some(memory) if !memory.has_pages() => EOPNOTSUPP.to_ptr(),
-            // SAFETY: As above.
-            _ => unsafe { bindings::drm_gem_prime_export(obj, flags) },
+            _ => Self::export_callback(obj, flags),
         }
     }
 
@@ -252,7 +251,12 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: As in `export_funcs_callback()`.
         let Some(memory) = (unsafe { Self::memory_of(obj) }) else {
             // SAFETY: As above.
-            return unsafe { bindings::drm_gem_shmem_object_vmap(obj, map) };
+            return unsafe {
+                match Self::from_raw(obj).prepare() {
+                    Ok(()) => bindings::drm_gem_shmem_object_vmap(obj, map),
+                    Err(error) => error.to_errno(),
+                }
+            };
         };
 
         // SAFETY: The DRM core passes a map that can be written.
@@ -286,7 +290,7 @@ impl<T: DriverObject> Object<T> {
         unsafe {
             match Self::memory_of(obj) {
                 Some(memory) => memory.mmap(obj, vma),
-                None => match check_available(Self::from_raw(obj).as_raw_shmem()) {
+                None => match Self::from_raw(obj).prepare() {
                     Ok(()) => bindings::drm_gem_shmem_object_mmap(obj, vma),
                     Err(error) => error.to_errno(),
                 },
@@ -294,26 +298,29 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// `drm_gem_object_funcs.begin_cpu_access`.
-    pub(super) extern "C" fn begin_cpu_access_callback(
-        obj: *mut bindings::drm_gem_object,
-        _direction: bindings::dma_data_direction,
-    ) -> c_int {
-        // SAFETY: As in `export_funcs_callback()`.
-        let obj = unsafe { <T::Driver as Driver>::Object::from_raw(obj) };
+    /// Has the driver make an object in shmem fit for being mapped by the CPU.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is not enough memory for it, also when what is not needed is gone.
+    /// - those of [`DriverObject::prepare_cpu_map()`].
+    fn prepare(&self) -> Result {
+        // SAFETY: The object is valid, and one of its driver.
+        let obj = unsafe { <T::Driver as Driver>::Object::from_raw(self.as_raw()) };
 
-        T::begin_cpu_access(obj).map_or_else(|error| error.to_errno(), |()| 0)
-    }
+        let prepare = || {
+            // SAFETY: The object is valid.
+            unsafe { check_available(self.as_raw_shmem()) }?;
+            T::prepare_cpu_map(obj)
+        };
 
-    /// `drm_gem_object_funcs.end_cpu_access`.
-    pub(super) extern "C" fn end_cpu_access_callback(
-        obj: *mut bindings::drm_gem_object,
-        _direction: bindings::dma_data_direction,
-    ) -> c_int {
-        // SAFETY: As in `export_funcs_callback()`.
-        let obj = unsafe { <T::Driver as Driver>::Object::from_raw(obj) };
-
-        T::end_cpu_access(obj).map_or_else(|error| error.to_errno(), |()| 0)
+        prepare().or_else(|error| {
+            if error != ENOMEM {
+                return Err(error);
+            }
+            T::reclaim(obj);
+            prepare()
+        })
     }
 }
 

@@ -13,10 +13,15 @@
 //! [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
 use super::{
+    access::{
+        For,
+        MappedList, //
+    },
     coherent::{
         check_available,
         Memory, //
     },
+    DmaResvGuard,
     Object, //
 };
 use crate::{
@@ -25,7 +30,11 @@ use crate::{
         self,
         Bound, //
     },
-    dma::DmaAddress,
+    dma::{
+        attrs::DMA_ATTR_SKIP_CPU_SYNC,
+        DataDirection,
+        DmaAddress, //
+    },
     drm::gem::{
         BaseObject,
         DriverObject, //
@@ -41,9 +50,12 @@ use crate::{
         Arc, //
     },
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    ops::Range,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 
 const BIDIRECTIONAL: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
@@ -57,10 +69,11 @@ const BIDIRECTIONAL: bindings::dma_data_direction = bindings::dma_data_direction
 /// `B` is what keeps the mapping device bound, typically the driver's representation of that
 /// device. It is released after the device's mapping is gone.
 ///
-/// A mapping does not synchronise by itself: CPU accesses to the object while it is mapped must be
-/// coherent with the device by other means (coherent DMA, or a write-combined CPU mapping), or be
-/// made between [`begin_cpu_access()`](Self::begin_cpu_access) and
-/// [`end_cpu_access()`](Self::end_cpu_access).
+/// Making a mapping cleans the CPU's caches of the object, and undoing it invalidates them. In
+/// between, CPU accesses to the object must be coherent with the device by other means (coherent
+/// DMA, or a write-combined CPU mapping), or be followed by
+/// [`sync_for_device()`](Self::sync_for_device) and preceded by
+/// [`sync_for_cpu()`](Self::sync_for_cpu).
 ///
 /// Dropping a `DmaMapping` unmaps the object, which takes locks and may sleep. It must not be
 /// dropped in atomic context, and not while the device may still access the object.
@@ -130,10 +143,11 @@ impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
         // - `dev` borrows from the contents of `owner`, which are neither moved nor mutably
         //   borrowed before `owner` is dropped, i.e. `dev` is valid, and bound, until after the
         //   mapping has been dropped.
-        // - The memory is that of the object.
+        // - The list and the memory are those of the object.
         let mapping = unsafe {
             Mapping::new(
                 obj.as_raw_shmem(),
+                &obj.mapped,
                 obj.memory.as_ref(),
                 dev.as_raw(),
                 obj.size(),
@@ -160,18 +174,22 @@ impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
         self.obj.size()
     }
 
-    /// Makes what the device has written visible to cached accesses of the CPU.
+    /// Makes what the CPU has written to bytes `range` of the object visible to the device: cleans
+    /// the caches, where the device does not see them.
     ///
     /// This is for objects that own their pages. What has been imported is the exporter's business,
-    /// see [`Object::begin_import_access()`].
-    pub fn begin_cpu_access(&self) {
-        self.mapping.sync((*self.owner).as_ref(), true);
+    /// see [`Object::dma_buf()`]. Bytes behind the end of the object are ignored.
+    pub fn sync_for_device(&self, range: Range<usize>, direction: DataDirection) {
+        self.mapping.sync(range, direction, For::Device);
     }
 
-    /// Makes what the CPU has written to its caches visible to the device; the counterpart of
-    /// [`begin_cpu_access()`](Self::begin_cpu_access).
-    pub fn end_cpu_access(&self) {
-        self.mapping.sync((*self.owner).as_ref(), false);
+    /// Makes what the device has written to bytes `range` of the object visible to the CPU:
+    /// invalidates the caches, where the device does not see them. What the CPU has written there
+    /// since [`sync_for_device()`](Self::sync_for_device) may be lost.
+    ///
+    /// This is for objects that own their pages, as `sync_for_device()`.
+    pub fn sync_for_cpu(&self, range: Range<usize>, direction: DataDirection) {
+        self.mapping.sync(range, direction, For::Cpu);
     }
 
     /// Returns the mapped object.
@@ -184,6 +202,48 @@ impl<T: DriverObject, B: AsRef<device::Device<Bound>>> DmaMapping<T, B> {
     #[inline]
     pub fn owner(&self) -> &Arc<B> {
         &self.owner
+    }
+}
+
+impl<T: DriverObject> Object<T> {
+    /// Cleans the caches of the pages of a write-combined object, for `dev`, a device that does not
+    /// see the caches. From then on the pages stay in memory as long as the object exists.
+    ///
+    /// Before, the zeros that the pages came with may be in the caches only, where a write-combined
+    /// mapping does not see them, and from where they may overwrite at any time what was written
+    /// through it. So this has to be done before the CPU maps the object, see
+    /// [`DriverObject::prepare_cpu_map()`]. Doing it again does nothing, nor does it for other
+    /// objects.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if memory or DMA address space runs out.
+    /// - Any error that the DMA API returns.
+    pub fn clean(&self, dev: &device::Device<Bound>) -> Result {
+        // SAFETY: The object is valid. The flag does not change once it is in use.
+        if !unsafe { (*self.as_raw_shmem()).map_wc() } || self.swap_cleaned(false) {
+            return Ok(());
+        }
+
+        // SAFETY: Only objects that own their pages are write-combined, and `dev` is bound. The
+        // pages are unpinned below, or when the object is released.
+        unsafe { pin_clean(self.as_raw_shmem(), dev.as_raw(), self.size()) }?;
+        if self.swap_cleaned(true) {
+            // Somebody else was faster, and the pages stay pinned once.
+            // SAFETY: They were pinned above.
+            unsafe { unpin_clean(self.as_raw_shmem()) };
+        }
+        Ok(())
+    }
+
+    /// Whether the object was cleaned before; from now on it is if `is` says so.
+    fn swap_cleaned(&self, is: bool) -> bool {
+        let guard = DmaResvGuard::new(self);
+        let before = self.cleaned.get();
+
+        self.cleaned.set(before || is);
+        drop(guard);
+        before
     }
 }
 
@@ -223,11 +283,12 @@ impl Mapping {
     /// # Safety
     ///
     /// - `shmem` must be a valid shmem GEM object of `size` bytes until after the returned value is
-    ///   dropped, and `memory` its memory, if that is not in shmem.
+    ///   dropped, `list` its list of mappings, and `memory` its memory, if that is not in shmem.
     /// - `dev` must be a valid and bound device until after the returned value is dropped.
     #[inline(never)]
     unsafe fn new(
         shmem: *mut bindings::drm_gem_shmem_object,
+        list: &MappedList,
         memory: Option<&Memory>,
         dev: *mut bindings::device,
         size: usize,
@@ -250,22 +311,22 @@ impl Mapping {
         let (address, backing) = match NonNull::new(import) {
             None => {
                 // SAFETY: Per the safety requirements; the object is not an import.
-                let mut mapped = unsafe { MappedPages::new(shmem, dev, size) }?;
+                let mapped = unsafe { MappedPages::new(shmem, list, dev, size) }?;
 
                 (
-                    contiguous_address(&mut mapped.table.table, size)?,
+                    // SAFETY: The table is mapped.
+                    unsafe { contiguous_address(&mapped.table.table, size) }?,
                     Backing::Pages { mapped },
                 )
             }
             Some(import) => {
                 // SAFETY: The attachment, and its reference to the dma-buf, live as long as the
                 // object. The rest is up to the safety requirements.
-                let mut mapped = unsafe { MappedAttachment::new((*import.as_ptr()).dmabuf, dev) }?;
+                let mapped = unsafe { MappedAttachment::new((*import.as_ptr()).dmabuf, dev) }?;
 
-                // SAFETY: The table is valid until it is unmapped, and nobody writes to it.
-                let table = unsafe { mapped.table.as_mut() };
                 (
-                    contiguous_address(table, size)?,
+                    // SAFETY: The table is mapped, and valid until it is unmapped.
+                    unsafe { contiguous_address(mapped.table.as_ptr(), size) }?,
                     Backing::DmaBuf { _mapped: mapped },
                 )
             }
@@ -282,40 +343,78 @@ impl Mapping {
     unsafe fn of_memory(memory: &Memory, dev: *mut bindings::device, size: usize) -> Result<Self> {
         if memory.has_pages() {
             // SAFETY: Per the safety requirements.
-            let mut mapped = unsafe { MappedTable::new(memory.table()?, dev) }?;
+            let mapped = unsafe { MappedTable::new(memory.table()?, dev) }?;
 
             return Ok(Self {
-                address: contiguous_address(&mut mapped.table, size)?,
+                // SAFETY: The table is mapped.
+                address: unsafe { contiguous_address(&mapped.table, size) }?,
                 backing: Backing::CoherentPages { _mapped: mapped },
             });
         }
 
-        // SAFETY: `dev` is valid per the safety requirements.
-        if !unsafe { bindings::iommu_get_domain_for_dev(dev) }.is_null() {
+        let address = memory.dma_address();
+        // SAFETY: `dev` is valid per the safety requirements, and its mask is set up, see `new()`.
+        let (domain, mask) =
+            unsafe { (bindings::iommu_get_domain_for_dev(dev), *(*dev).dma_mask) };
+        // The address is one of another device: it serves where addresses are physical ones, and
+        // the device has as many bits as that takes.
+        if !domain.is_null() || address + (size as u64 - 1) > mask {
             return Err(EOPNOTSUPP);
         }
         Ok(Self {
-            address: memory.dma_address(),
+            address,
             backing: Backing::Direct,
         })
     }
 
-    /// Begins or ends accesses of the CPU, see [`DmaMapping::begin_cpu_access()`].
+    /// See [`DmaMapping::sync_for_device()`] and [`DmaMapping::sync_for_cpu()`].
     #[inline(never)]
-    fn sync(&self, dev: &device::Device<Bound>, begin: bool) {
+    fn sync(&self, range: Range<usize>, direction: DataDirection, who: For) {
         // All others are coherent, or not ours.
         let Backing::Pages { mapped } = &self.backing else {
             return;
         };
-        let table = (&raw const mapped.table.table).cast_mut();
+        let (dev, direction) = (mapped.dev, direction.into());
 
-        // SAFETY: The table is mapped for that device. Synchronisation does not change it.
-        unsafe {
-            if begin {
-                bindings::dma_sync_sgtable_for_cpu(dev.as_raw(), table, BIDIRECTIONAL);
-            } else {
-                bindings::dma_sync_sgtable_for_device(dev.as_raw(), table, BIDIRECTIONAL);
+        // SAFETY: `dev` is valid, and bound, as long as the mapping exists.
+        if !unsafe { bindings::dma_dev_need_sync(dev) } {
+            return;
+        }
+
+        let mut sg = mapped.table.table.sgl;
+        let mut start = 0;
+        // An entry of the table is contiguous in memory, all of them are in the addresses of the
+        // device: what the DMA API can synchronise at once is a part of an entry.
+        for _ in 0..mapped.table.table.orig_nents {
+            if start >= range.end {
+                break;
             }
+            // SAFETY: The table has as many entries.
+            let len = unsafe { (*sg).length } as usize;
+            let part = range.start.max(start)..range.end.min(start + len);
+            if !part.is_empty() {
+                let address = self.address + part.start as u64;
+                // SAFETY: These bytes are mapped for that device. To synchronise them changes
+                // nothing of the mapping.
+                unsafe {
+                    match who {
+                        For::Cpu => {
+                            bindings::dma_sync_single_for_cpu(dev, address, part.len(), direction);
+                        }
+                        For::Device => {
+                            bindings::dma_sync_single_for_device(
+                                dev,
+                                address,
+                                part.len(),
+                                direction,
+                            );
+                        }
+                    }
+                }
+            }
+            start += len;
+            // SAFETY: As above.
+            sg = unsafe { bindings::sg_next(sg) };
         }
     }
 }
@@ -359,14 +458,19 @@ impl Drop for MappedTable {
 /// Returns the DMA address at which `table` maps at least `size` bytes without a gap.
 ///
 /// A table with several segments will do as long as each starts where the one before it ends.
-fn contiguous_address(table: &mut bindings::sg_table, size: usize) -> Result<DmaAddress> {
-    // SAFETY: `table` is a valid and mapped table.
-    if unsafe { bindings::drm_prime_get_contiguous_size(table) } < size {
+///
+/// # Safety
+///
+/// `table` must be a valid and mapped table.
+unsafe fn contiguous_address(table: *const bindings::sg_table, size: usize) -> Result<DmaAddress> {
+    // The function takes a pointer to what it does not change.
+    // SAFETY: Per the safety requirements.
+    if unsafe { bindings::drm_prime_get_contiguous_size(table.cast_mut()) } < size {
         return Err(EOPNOTSUPP);
     }
 
     // SAFETY: `table` has at least one entry, because it is not empty.
-    Ok(unsafe { bindings::sg_dma_address(table.sgl) })
+    Ok(unsafe { bindings::sg_dma_address((*table).sgl) })
 }
 
 /// Keeps the pages of a shmem object in memory.
@@ -408,7 +512,7 @@ impl Drop for PinnedPages {
 /// A scatter-gather table of a shmem object's pages.
 struct PageTable {
     table: bindings::sg_table,
-    _pages: PinnedPages,
+    pages: PinnedPages,
 }
 
 impl PageTable {
@@ -450,7 +554,7 @@ impl PageTable {
 
         Ok(Self {
             table,
-            _pages: pages,
+            pages,
         })
     }
 }
@@ -462,19 +566,21 @@ impl Drop for PageTable {
     }
 }
 
-/// The pages of a shmem object, mapped for a device.
+/// The pages of a shmem object, mapped for a device, which the object knows of.
 struct MappedPages {
     table: PageTable,
     dev: *mut bindings::device,
+    list: NonNull<MappedList>,
 }
 
 impl MappedPages {
     /// # Safety
     ///
-    /// - As for [`PageTable::new()`].
+    /// - As for [`PageTable::new()`]; `list` must be the one of `shmem`.
     /// - `dev` must be a valid and bound device until after the returned value is dropped.
     unsafe fn new(
         shmem: *mut bindings::drm_gem_shmem_object,
+        list: &MappedList,
         dev: *mut bindings::device,
         size: usize,
     ) -> Result<Self> {
@@ -484,17 +590,76 @@ impl MappedPages {
         // SAFETY: `dev` is valid and bound per the safety requirements, and `table` is not mapped.
         to_result(unsafe { bindings::dma_map_sgtable(dev, &mut table.table, BIDIRECTIONAL, 0) })?;
 
-        Ok(Self { table, dev })
+        let mapped = Self {
+            table,
+            dev,
+            list: list.into(),
+        };
+        // SAFETY: The object is valid, and the list is the one of it. The entry is removed before
+        // the table is unmapped. Should this fail, there is none to be removed.
+        unsafe { list.add(shmem, dev, &mapped.table.table) }?;
+        Ok(mapped)
     }
 }
 
 impl Drop for MappedPages {
     fn drop(&mut self) {
-        // SAFETY: The table was mapped for that device in `new()`.
+        // SAFETY: The object, and its list, are valid per the safety requirements of `new()`. The
+        // table was mapped for that device there.
         unsafe {
+            self.list
+                .as_ref()
+                .remove(self.table.pages.0, self.table.table.sgl);
             bindings::dma_unmap_sgtable(self.dev, &mut self.table.table, BIDIRECTIONAL, 0);
         }
     }
+}
+
+/// Has the pages of a write-combined object clean, and keeps them.
+///
+/// # Safety
+///
+/// As for [`PageTable::new()`], with a `dev` that is bound. The pages have to be unpinned before
+/// the object is released.
+pub(super) unsafe fn pin_clean(
+    shmem: *mut bindings::drm_gem_shmem_object,
+    dev: *mut bindings::device,
+    size: usize,
+) -> Result {
+    // SAFETY: Per the safety requirements.
+    let mut table = unsafe { PageTable::new(shmem, dev, size) }?;
+
+    // Mapping them for a device that does not see the caches writes the caches back. Nobody has
+    // written to the pages since, so that nothing is lost when they are invalidated.
+    // SAFETY: Per the safety requirements.
+    unsafe {
+        to_result(bindings::dma_map_sgtable(
+            dev,
+            &mut table.table,
+            BIDIRECTIONAL,
+            0,
+        ))?;
+        bindings::dma_unmap_sgtable(
+            dev,
+            &mut table.table,
+            BIDIRECTIONAL,
+            DMA_ATTR_SKIP_CPU_SYNC.as_raw(),
+        );
+    }
+
+    // SAFETY: The object is pinned by the table, too; this does not fail and does not sleep long.
+    let pages = unsafe { PinnedPages::new(shmem) }?;
+    core::mem::forget(pages);
+    Ok(())
+}
+
+/// Undoes [`pin_clean()`].
+///
+/// # Safety
+///
+/// `shmem` must be a valid object for which [`pin_clean()`] has succeeded, once for each call.
+pub(super) unsafe fn unpin_clean(shmem: *mut bindings::drm_gem_shmem_object) {
+    drop(PinnedPages(shmem));
 }
 
 /// The attachment of a device to a dma-buf.
@@ -592,7 +757,8 @@ mod tests {
             }
         }
 
-        let address = contiguous_address(&mut table, size);
+        // SAFETY: The table was allocated above; it looks as if it were mapped.
+        let address = unsafe { contiguous_address(&table, size) };
         // SAFETY: The table was allocated above.
         unsafe { bindings::sg_free_table(&mut table) };
         address

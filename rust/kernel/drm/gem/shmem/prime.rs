@@ -10,6 +10,7 @@
 //! used here. Nothing else in C creates shmem objects for a driver.
 
 use super::{
+    access,
     Object,
     ObjectConfig, //
 };
@@ -63,11 +64,9 @@ impl<T: DriverObject> Object<T> {
     ///
     /// `Self` must be the type of objects of the driver, i.e. [`Driver::Object`].
     unsafe fn import_unchecked(dev: &Device<T::Driver>, buf: &DmaBuf) -> Result<ARef<Self>> {
-        // SAFETY: `dev` and `buf` are valid.
-        if unsafe { bindings::drm_gem_is_prime_exported_dma_buf(dev.as_raw(), buf.as_raw()) } {
-            // SAFETY: Such a dma-buf holds a reference to an object of `dev`. Only objects of the
-            // driver's type can be exported: neither `create_handle()` nor `export()` take others.
-            return Ok(unsafe { Self::from_raw((*buf.as_raw()).priv_.cast()) }.into());
+        // SAFETY: Per the safety requirements.
+        if let Some(obj) = unsafe { Self::exported_unchecked(dev, buf) } {
+            return Ok(obj);
         }
 
         let size = buf.size();
@@ -93,34 +92,54 @@ impl<T: DriverObject> Object<T> {
         Ok(obj)
     }
 
+    /// Returns the object that `dev` has exported as `buf`, if it is one.
+    pub fn exported(dev: &Device<T::Driver>, buf: &DmaBuf) -> Option<ARef<Self>>
+    where
+        T::Driver: Driver<Object = Self>,
+    {
+        // SAFETY: The bound is what is required.
+        unsafe { Self::exported_unchecked(dev, buf) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::import_unchecked()`].
+    unsafe fn exported_unchecked(dev: &Device<T::Driver>, buf: &DmaBuf) -> Option<ARef<Self>> {
+        // SAFETY: `buf` is valid.
+        if !unsafe { access::is_export(buf.as_raw()) } {
+            return None;
+        }
+
+        // SAFETY: Such a dma-buf holds a reference to a GEM object.
+        let obj: *mut bindings::drm_gem_object = unsafe { (*buf.as_raw()).priv_.cast() };
+        // SAFETY: As above.
+        if unsafe { (*obj).dev } != dev.as_raw() {
+            return None;
+        }
+        // SAFETY: Only objects of the driver's type can be exported: neither `create_handle()` nor
+        // `export()` take others.
+        Some(unsafe { Self::from_raw(obj) }.into())
+    }
+
+    /// Returns the dma-buf whose memory the object stands for, if it was imported.
+    ///
+    /// Accesses of the CPU to that memory have to be made known to the exporter, see
+    /// [`DmaBuf::begin_cpu_access()`].
+    #[inline]
+    pub fn dma_buf(&self) -> Option<&DmaBuf> {
+        // SAFETY: The object is valid, and the field does not change once it is in use. An import
+        // keeps its attachment, and thereby the dma-buf, for all its life.
+        unsafe {
+            let attach = (*self.as_raw()).import_attach;
+
+            (!attach.is_null()).then(|| DmaBuf::from_raw((*attach).dmabuf))
+        }
+    }
+
     /// Returns whether the object stands for the memory of a dma-buf of another device.
     #[inline]
     pub fn is_imported(&self) -> bool {
-        // SAFETY: The object is valid, and the field does not change once it is in use.
-        unsafe { !(*self.as_raw()).import_attach.is_null() }
-    }
-
-    /// Has the exporter of an imported object make the memory fit for accesses of the CPU.
-    ///
-    /// Does nothing for an object that was not imported.
-    ///
-    /// # Errors
-    ///
-    /// What the exporter reports.
-    pub fn begin_import_access(&self) -> Result {
-        // SAFETY: The object is valid.
-        unsafe { access(self.as_raw(), true) }
-    }
-
-    /// Tells the exporter that the accesses of the CPU are over; the counterpart of
-    /// [`begin_import_access()`](Self::begin_import_access).
-    ///
-    /// # Errors
-    ///
-    /// What the exporter reports.
-    pub fn end_import_access(&self) -> Result {
-        // SAFETY: The object is valid.
-        unsafe { access(self.as_raw(), false) }
+        self.dma_buf().is_some()
     }
 
     /// Exports the object as a new dma-buf, and returns the file of that.
@@ -261,8 +280,8 @@ unsafe fn export(obj: *mut bindings::drm_gem_object) -> Result<ARef<File>> {
     // CAST: The flags are small and positive.
     let flags = (bindings::DRM_CLOEXEC | bindings::DRM_RDWR) as c_int;
 
-    // SAFETY: `obj` is valid.
-    let buf = from_err_ptr(unsafe { bindings::drm_gem_prime_export(obj, flags) })?;
+    // SAFETY: `obj` is valid, and its functions take it.
+    let buf = from_err_ptr(unsafe { ((*(*obj).funcs).export.ok_or(EINVAL)?)(obj, flags) })?;
 
     // SAFETY: `buf` is a valid dma-buf.
     let file = NonNull::new(unsafe { (*buf).file }).ok_or(EINVAL)?;
@@ -270,30 +289,4 @@ unsafe fn export(obj: *mut bindings::drm_gem_object) -> Result<ARef<File>> {
     // SAFETY: The reference to the dma-buf is a reference to its file, which is new, so that there
     // are no calls to `fdget_pos()`.
     Ok(unsafe { ARef::from_raw(file.cast()) })
-}
-
-/// Begins or ends accesses of the CPU to what `obj` was imported from, if it was.
-///
-/// # Safety
-///
-/// `obj` must be a valid GEM object.
-#[inline(never)]
-unsafe fn access(obj: *mut bindings::drm_gem_object, begin: bool) -> Result {
-    // SAFETY: `obj` is valid, and the field does not change once it is in use.
-    let attach = unsafe { (*obj).import_attach };
-    if attach.is_null() {
-        return Ok(());
-    }
-    let direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
-
-    // SAFETY: An import keeps its attachment, and thereby the dma-buf, for all its life.
-    to_result(unsafe {
-        let buf = (*attach).dmabuf;
-
-        if begin {
-            bindings::dma_buf_begin_cpu_access(buf, direction)
-        } else {
-            bindings::dma_buf_end_cpu_access(buf, direction)
-        }
-    })
 }
