@@ -25,6 +25,15 @@ use kernel::{
 /// Largest buffer, in bytes.
 const MAX_SIZE: u64 = uapi::QDA_MAX_BUFFER_SIZE as u64;
 
+/// Largest buffer for this DSP, in bytes: what its banks can map.
+///
+/// Ranges of addresses are aligned to their size, rounded up to a power of two. Address 0 is not
+/// used, and the memory of calls is at the top: a half of what a bank can address is never free as a
+/// whole, a quarter is.
+pub(crate) fn max_size(dev: &QdaDevice) -> u64 {
+    MAX_SIZE.min(dev.channel.banks.reach() / 4)
+}
+
 /// All that a client can ask for.
 const KNOWN: u32 =
     uapi::QDA_BUFFER_WRITE_COMBINED | uapi::QDA_BUFFER_CACHED | uapi::QDA_BUFFER_POOL;
@@ -68,28 +77,26 @@ backends! {
 /// # Errors
 ///
 /// - [`EINVAL`]: `size` is 0, or `flags` is not one flag.
-/// - [`E2BIG`]: `size` is above the limit.
-fn check(size: u64, flags: u32) -> Result {
+/// - [`E2BIG`]: `size` is above `most`.
+fn check(size: u64, flags: u32, most: u64) -> Result {
     if size == 0 || flags & !KNOWN != 0 || flags.count_ones() > 1 {
         return Err(EINVAL);
     }
-    if size > MAX_SIZE {
+    if size > most {
         return Err(E2BIG);
     }
     Ok(())
 }
 
-/// Allocates a zero-filled buffer of at least `size` bytes, from the backend that `flags` names, or
-/// the best one for the DSP if it is 0; both have been checked. Returns the flag of the one that it
+/// Allocates a zero-filled buffer of `size` bytes, whole pages, from the backend that `flags` names,
+/// or the best one for the DSP if it is 0; both have been checked. Returns the flag of the one that it
 /// is from, too.
 ///
 /// # Errors
 ///
 /// - [`EOPNOTSUPP`]: this DSP has nothing of that kind.
 /// - [`ENOMEM`].
-fn allocate(dev: &QdaDevice, size: u64, flags: u32) -> Result<(ARef<Buffer>, u32)> {
-    let size = page_align(size as usize).ok_or(E2BIG)?;
-
+fn allocate(dev: &QdaDevice, size: usize, flags: u32) -> Result<(ARef<Buffer>, u32)> {
     let mut error = EOPNOTSUPP;
     for backend in BACKENDS {
         let wanted = match flags {
@@ -121,8 +128,10 @@ pub(crate) fn allocate_for(
     size: u64,
     flags: u32,
 ) -> Result<(ARef<Buffer>, u32)> {
-    check(size, flags)?;
-    let charge = account.charge(size, dev.channel.banks.reach())?;
+    let most = max_size(dev);
+    check(size, flags, most)?;
+    let size = page_align(size as usize).ok_or(E2BIG)?;
+    let charge = account.charge(size as u64, dev.channel.banks.reach())?;
 
     let (buffer, flag) = allocate(dev, size, flags)?;
     *buffer.charge.lock() = Some(charge);

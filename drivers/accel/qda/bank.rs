@@ -226,6 +226,8 @@ struct Inner {
     slots: Slots<Client>,
     /// Whether no lease can begin any more.
     closing: bool,
+    /// How many use an address space without a lease.
+    visitors: usize,
 }
 
 /// All banks of one DSP.
@@ -295,6 +297,7 @@ impl Pool {
                     banks,
                     slots,
                     closing: false,
+                    visitors: 0,
                 }),
                 changed <- new_condvar!(),
                 coherent,
@@ -383,13 +386,39 @@ impl Pool {
         inner.closing = true;
         // Nobody needs to wait for a slot any more.
         self.changed.notify_all();
-        while inner.slots.in_use() {
+        while inner.slots.in_use() || inner.visitors > 0 {
             self.changed.wait(&mut inner);
         }
         let banks = core::mem::take(&mut inner.banks);
         inner.slots = Slots::new();
         drop(inner);
         drop(banks);
+    }
+
+    /// Runs `f` on an address space through which the DSP does not see the CPU's caches. The end of
+    /// the pool waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if there is none, or no more; else what `f` returns.
+    pub(crate) fn with_incoherent<R>(
+        &self,
+        f: impl FnOnce(&AddressSpace) -> Result<R>,
+    ) -> Result<R> {
+        let space = {
+            let mut inner = self.inner.lock();
+            let bank = inner.banks.iter().find(|bank| !bank.space.is_coherent());
+            let space = bank.ok_or(ENODEV)?.space.clone();
+
+            inner.visitors += 1;
+            space
+        };
+
+        let result = f(&space);
+        drop(space);
+        self.inner.lock().visitors -= 1;
+        self.changed.notify_all();
+        result
     }
 
     /// Whether the DSP sees what the CPU writes to cached memory, in every bank.
@@ -469,6 +498,11 @@ impl Lease {
     /// Whether an IOMMU keeps the DSP from what is not mapped.
     pub(crate) fn is_translated(&self) -> bool {
         self.bank.space.is_translated()
+    }
+
+    /// Whether the CPU's caches have to be synchronised with what the DSP accesses.
+    pub(crate) fn needs_sync(&self) -> bool {
+        self.bank.space.needs_sync()
     }
 
     /// Notes that the DSP process is ending, so that others wait for the slot. Once is enough.

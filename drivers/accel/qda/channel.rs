@@ -5,6 +5,7 @@
 use crate::{
     attributes::Attributes,
     bank::{
+        AddressSpace,
         Lease,
         Pool, //
     },
@@ -21,6 +22,11 @@ use crate::{
     payload::Payload,
     process::Process,
     proto::ProtectionDomain,
+    reclaim::{
+        KeptBytes,
+        Reclaiming,
+        RECLAIM, //
+    },
     region::Region,
     transport::Transport, //
 };
@@ -54,8 +60,16 @@ use kernel::{
     }, //
 };
 
-/// How long memory of calls is kept that no call needs; twice as long at most. In milliseconds.
-const TRIM_INTERVAL_MS: u32 = 400;
+/// How long memory of calls, and mappings of buffers, are kept that no call needs; twice as long at
+/// most. In milliseconds.
+const TRIM_INTERVAL_MS: u32 = 200;
+
+/// How long threads of the DSP are kept that no submission needs; twice as long at most. In
+/// milliseconds.
+const THREADS_INTERVAL_MS: u32 = 400;
+
+/// Which work item of a channel ends them.
+const THREADS: u64 = 2;
 
 /// How long ending all DSP processes may take when the channel goes, in milliseconds.
 const CLOSE_TIMEOUT_MS: u32 = 2_000;
@@ -103,6 +117,16 @@ pub(crate) struct Channel {
     closing: Completion,
     #[pin]
     trimmer: Work<Channel>,
+    ending_threads: Atomic<bool>,
+    #[pin]
+    ender: Work<Channel, THREADS>,
+    /// How much processes keep mapped.
+    pub(crate) kept: KeptBytes,
+    /// Whether they are giving it back.
+    #[pin]
+    pub(crate) reclaiming: Reclaiming,
+    #[pin]
+    reclaimer: Work<Channel, RECLAIM>,
     /// Submissions.
     #[pin]
     pub(crate) dispatcher: Dispatcher,
@@ -112,6 +136,8 @@ pub(crate) struct Channel {
 
 impl_has_work! {
     impl HasWork<Self> for Channel { self.trimmer }
+    impl HasWork<Self, THREADS> for Channel { self.ender }
+    impl HasWork<Self, RECLAIM> for Channel { self.reclaimer }
     impl HasWork<Self, DISPATCH> for Channel { self.dispatching }
 }
 
@@ -119,17 +145,16 @@ impl WorkItem for Channel {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let interval = msecs_to_jiffies(TRIM_INTERVAL_MS);
+        this.every(TRIM_INTERVAL_MS, &this.trimming, Self::trim);
+    }
+}
 
-        // A timer could not be waited for at the end of the queue; this sleep can, and ends then.
-        while !this.closing.wait_for_completion_timeout(interval) {
-            // Before the look, so that what comes after it finds the work to do again.
-            this.trimming.xchg(false, Full);
-            let more = this.trim() | this.end_threads();
-            if !more || this.trimming.xchg(true, Full) {
-                break;
-            }
-        }
+impl WorkItem<THREADS> for Channel {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        // The DSP may take its time: nothing else waits for this.
+        this.every(THREADS_INTERVAL_MS, &this.ending_threads, Self::end_threads);
     }
 }
 
@@ -148,6 +173,7 @@ impl Channel {
         heap: Arc<Heap>,
     ) -> Result<Arc<Self>> {
         let unknown_releases = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let kept = KeptBytes::new()?;
 
         let channel = Arc::pin_init(
             pin_init!(Self {
@@ -166,6 +192,11 @@ impl Channel {
                 trimming: Atomic::new(false),
                 closing <- Completion::new(),
                 trimmer <- new_work!("qda::Channel::trimmer"),
+                ending_threads: Atomic::new(false),
+                ender <- new_work!("qda::Channel::ender"),
+                kept,
+                reclaiming <- Reclaiming::new(),
+                reclaimer <- new_work!("qda::Channel::reclaimer"),
                 dispatcher <- Dispatcher::new(),
                 dispatching <- new_work!("qda::Channel::dispatching"),
             }),
@@ -211,7 +242,22 @@ impl Channel {
         drop(process);
     }
 
-    /// Lets go of memory of calls, soon, where there are no calls to need it.
+    /// Calls `f` now and then, until there is nothing more to do for it, or the channel ends. Who
+    /// finds something to do sets `flag`, and begins this if it was not set.
+    fn every(&self, interval_ms: u32, flag: &Atomic<bool>, f: impl Fn(&Self) -> bool) {
+        let interval = msecs_to_jiffies(interval_ms);
+
+        // A timer could not be waited for at the end of the queue; this sleep can, and ends then.
+        while !self.closing.wait_for_completion_timeout(interval) {
+            // Before the look, so that what comes after it finds the work to do again.
+            flag.xchg(false, Full);
+            if !f(self) || flag.xchg(true, Full) {
+                break;
+            }
+        }
+    }
+
+    /// Lets go of memory of calls, and of mappings, soon, where there are no calls to need them.
     pub(crate) fn trim_soon(self: &Arc<Self>) {
         if !self.trimming.load(Relaxed) && !self.trimming.xchg(true, Full) {
             // With the queue everything goes.
@@ -219,27 +265,65 @@ impl Channel {
         }
     }
 
-    fn trim(&self) -> bool {
-        let registry = self.registry.lock();
+    /// Ends threads of the DSP, soon, where there are no submissions to need them.
+    pub(crate) fn end_threads_soon(self: &Arc<Self>) {
+        if !self.ending_threads.load(Relaxed) && !self.ending_threads.xchg(true, Full) {
+            // With the queue everything goes.
+            let _ = self.calls.enqueue::<_, THREADS>(self.clone());
+        }
+    }
 
-        registry
-            .processes
-            .values()
-            .fold(false, |more, process| process.trim() | more)
+    /// Runs `f` on all processes, one after the other, without the lock of the registry.
+    fn for_each(&self, mut f: impl FnMut(&Process)) {
+        let mut last = 0;
+
+        while let Some(process) = self.find(|process| process.identity.client_id > last) {
+            last = process.identity.client_id;
+            f(&process);
+        }
+    }
+
+    fn trim(&self) -> bool {
+        let mut more = false;
+
+        self.for_each(|process| more |= process.trim());
+        more
+    }
+
+    /// Lets go of all mappings that are kept for calls to come.
+    pub(crate) fn reclaim(&self) {
+        self.for_each(|process| {
+            process.identity.held.mappings.evict(usize::MAX);
+        });
+    }
+
+    /// Lets go of mappings in `space`, of at least `bytes` bytes if there are so many, those of
+    /// `first` first. Returns whether there were some.
+    pub(crate) fn make_room(&self, space: &AddressSpace, first: &Process, bytes: usize) -> bool {
+        let mut evicted = first.identity.held.mappings.evict(bytes);
+
+        self.for_each(|process| {
+            let shares = process
+                .identity
+                .lease()
+                .is_ok_and(|lease| core::ptr::eq(&**lease.space(), space));
+            if evicted < bytes && shares {
+                evicted += process.identity.held.mappings.evict(bytes - evicted);
+            }
+        });
+        evicted > 0
     }
 
     /// Ends threads of the DSP that no submission needs. Returns whether there may be more of them
     /// the next time.
     fn end_threads(&self) -> bool {
-        let mut last = 0;
         let mut more = false;
 
-        while let Some(process) = self.find(|process| process.identity.client_id > last) {
-            last = process.identity.client_id;
+        self.for_each(|process| {
             if let Some(queue) = process.queue() {
                 more |= queue.end_threads();
             }
-        }
+        });
         more
     }
 

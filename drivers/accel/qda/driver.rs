@@ -26,6 +26,7 @@ use crate::{
         Scm, //
     },
     module_parameters,
+    reclaim::Registrations,
     region::Region,
     soc::{
         SocData,
@@ -68,6 +69,7 @@ pub(crate) struct Bound<'bound> {
     #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
     nodes: Nodes,
     _registration: drm::Registration<'bound, QdaDriver>,
+    _reclaim: Registrations,
     owner: Owner,
     _assigned: Option<Assigned<Scm>>,
 }
@@ -140,7 +142,10 @@ impl rpmsg::Driver for QdaRpmsgDriver {
         // is unbound; it is never forgotten.
         let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(()), 0)? };
 
+        let reclaim = Registrations::new(&owner.0)?;
+
         Ok(Bound {
+            _reclaim: reclaim,
             #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
             nodes: Nodes::new(registration.device())?,
             _registration: registration,

@@ -13,7 +13,6 @@ use crate::{
         Account,
         Buffer, //
     },
-    imports::Imports,
     invoke::{
         invoke,
         Invoke, //
@@ -27,6 +26,7 @@ use crate::{
     names::{
         buffer_at,
         buffer_named,
+        by_fd,
         Names, //
     },
     proto::status_to_value,
@@ -56,8 +56,6 @@ use kernel::{
 pub(crate) struct QdaFile {
     #[pin]
     session: Session,
-    #[pin]
-    imports: Imports,
     account: Account,
 }
 
@@ -73,7 +71,6 @@ impl drm::file::DriverFile for QdaFile {
         KBox::try_pin_init(
             try_pin_init!(Self {
                 session <- Session::new(channel, Access::Caller),
-                imports <- Imports::new(),
                 account: Account::new()?,
             }),
             GFP_KERNEL,
@@ -124,13 +121,10 @@ impl Names for FileNames<'_> {
     }
 
     fn fd(&self, fd: i32) -> Result<ARef<Buffer>> {
-        let file = self.file.inner().get_ref();
-        let buffer = file
-            .imports
-            .get(self.dev, fd, |buffer| file.session.forget(buffer));
+        let session = QdaFile::session(self.file);
 
         // To a client it is a handle that does not exist.
-        buffer.map_err(|error| match error {
+        by_fd(self.dev, session, fd).map_err(|error| match error {
             EBADF | EINVAL => ENOENT,
             other => other,
         })
@@ -148,7 +142,9 @@ fn part_of(names: &impl Names, number: u32, address: u64, len: u64) -> Result<ma
     };
     let (buffer, offset) = match mapped {
         Ok(found) => found,
-        Err(_) => (buffer_named(names, number)?, 0),
+        // It is not mapped there, or says nothing about where it is.
+        Err(EFAULT | EINVAL | ENOENT) => (buffer_named(names, number)?, 0),
+        Err(error) => return Err(error),
     };
 
     Ok(map::Part {

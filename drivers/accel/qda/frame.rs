@@ -10,11 +10,11 @@ use crate::{
         UserArg, //
     },
     layout::Arg,
+    mapped::Mapped,
     payload::{
         Payload,
         Place, //
-    },
-    space::Mapped, //
+    }, //
 };
 use core::ops::{
     Deref,

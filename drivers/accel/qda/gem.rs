@@ -7,10 +7,10 @@ use crate::{
         QdaDevice,
         QdaDriver, //
     },
-    file::QdaFile,
-    space::Mappings, //
+    file::QdaFile, //
 };
 use kernel::{
+    dma_buf::DmaBuf,
     drm::gem::{
         self,
         shmem, //
@@ -81,18 +81,17 @@ impl Drop for Charge {
 /// Driver part of a buffer.
 #[pin_data]
 pub(crate) struct BufferData {
-    /// Where the DSPs have it.
-    #[pin]
-    pub(crate) mappings: Mutex<Mappings>,
+    /// Whether the CPU has nothing of it in its caches.
+    pub(crate) write_combined: bool,
     /// Who pays for it, of those that allocated it by an ioctl.
     #[pin]
     pub(crate) charge: Mutex<Option<Charge>>,
 }
 
 impl BufferData {
-    fn init() -> impl PinInit<Self, Error> {
+    fn init(write_combined: bool) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            mappings <- new_mutex!(Mappings::new()),
+            write_combined,
             charge <- new_mutex!(None),
         })
     }
@@ -103,22 +102,28 @@ pub(crate) type Buffer = shmem::Object<BufferData>;
 
 impl gem::DriverObject for BufferData {
     type Driver = QdaDriver;
-    type Args = ();
+    /// Whether it is write-combined.
+    type Args = bool;
 
-    fn new(_dev: &QdaDevice, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
-        Self::init()
+    fn new(_dev: &QdaDevice, _size: usize, write_combined: bool) -> impl PinInit<Self, Error> {
+        Self::init(write_combined)
     }
 
     fn new_imported(_dev: &QdaDevice, _size: usize) -> impl PinInit<Self, Error> {
-        Self::init()
+        Self::init(false)
     }
 
-    fn begin_cpu_access(buffer: &Buffer) -> Result {
-        sync(buffer, true)
+    fn prepare_cpu_map(buffer: &Buffer) -> Result {
+        if !buffer.write_combined {
+            return Ok(());
+        }
+        let banks = &buffer.dev().channel.banks;
+
+        banks.with_incoherent(|space| buffer.clean(space.as_ref()))
     }
 
-    fn end_cpu_access(buffer: &Buffer) -> Result {
-        sync(buffer, false)
+    fn reclaim(buffer: &Buffer) {
+        buffer.dev().channel.reclaim();
     }
 
     fn close(buffer: &Buffer, file: &gem::DriverFile<Self>) {
@@ -126,27 +131,16 @@ impl gem::DriverObject for BufferData {
     }
 }
 
-/// Begins or ends accesses of the CPU to a cached buffer that DSPs have mapped.
-///
-/// # Errors
-///
-/// What the exporter of an imported buffer reports.
-pub(crate) fn sync(buffer: &Buffer, begin: bool) -> Result {
-    // The exporter may be another device of this driver, which must be able to take its own lock.
-    if buffer.is_imported() {
-        return if begin {
-            buffer.begin_import_access()
-        } else {
-            buffer.end_import_access()
-        };
+/// What tells one memory from another: the same for all objects that stand for one dma-buf. Good
+/// for as long as one of them is held.
+pub(crate) fn key(buffer: &Buffer) -> usize {
+    match buffer.dma_buf() {
+        Some(dma_buf) => key_of(dma_buf),
+        None => core::ptr::from_ref(buffer).addr(),
     }
+}
 
-    for mapping in buffer.mappings.lock().iter() {
-        if begin {
-            mapping.begin_cpu_access();
-        } else {
-            mapping.end_cpu_access();
-        }
-    }
-    Ok(())
+/// The [`key`] of objects that stand for `dma_buf`, which comes from elsewhere.
+pub(crate) fn key_of(dma_buf: &DmaBuf) -> usize {
+    core::ptr::from_ref(dma_buf).addr()
 }

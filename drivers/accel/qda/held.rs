@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a DSP process holds: buffers under a number, see [`crate::numbers`], and calls.
+//! What a DSP process holds: buffers under a number, see [`crate::numbers`], mappings that it keeps,
+//! and calls.
 
 use crate::{
+    gem,
+    mapped::Mapped,
+    mappings::Mappings,
     numbers::Numbers,
-    space::Mapped, //
+    reclaim::KeptBytes, //
 };
 use core::ops::Deref;
 use kernel::{
+    dma::DataDirection,
+    dma_buf::DmaBuf,
     new_mutex,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
@@ -26,12 +33,18 @@ pub(crate) const MAX_OUTSTANDING: u32 = 128;
 /// How many more may be, of those to handles that every process has.
 const MORE_STATIC: u32 = 4;
 
-/// A use of a buffer; two are the same if they are of one buffer.
+/// A use of a buffer; two are the same if they are of one memory.
 pub(crate) struct Holding(pub(crate) Arc<Mapped>);
+
+impl Holding {
+    fn key(&self) -> usize {
+        gem::key(self.0.buffer())
+    }
+}
 
 impl PartialEq for Holding {
     fn eq(&self, other: &Self) -> bool {
-        core::ptr::eq(&**self.0.buffer(), &**other.0.buffer())
+        self.key() == other.key()
     }
 }
 
@@ -40,6 +53,9 @@ impl PartialEq for Holding {
 pub(crate) struct Held {
     #[pin]
     numbers: Mutex<Option<Numbers<Holding>>>,
+    /// Mappings of buffers between calls.
+    #[pin]
+    pub(crate) mappings: Mappings,
     /// Outstanding calls of the program's.
     calls: Atomic<u32>,
     /// Numbers that the DSP gave back without having got them.
@@ -47,15 +63,17 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Nothing; `unknown` counts numbers that the DSP gives back without having got them.
+    /// Nothing; `unknown` counts numbers that the DSP gives back without having got them, and `kept`
+    /// what processes keep mapped.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(unknown: Arc<Atomic<u64>>) -> Result<Arc<Self>> {
+    pub(crate) fn new(unknown: Arc<Atomic<u64>>, kept: KeptBytes) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 numbers <- new_mutex!(Some(Numbers::new())),
+                mappings <- Mappings::new(kept),
                 calls: Atomic::new(0),
                 unknown,
             }),
@@ -101,8 +119,39 @@ impl Held {
         f((*numbers).as_mut().ok_or(EPIPE)?)
     }
 
-    /// Takes back a buffer that the DSP has given back, as the number it was lent as.
-    pub(crate) fn take_back(&self, number: u64) {
+    /// The mapping of the buffer with this key, if there is one.
+    pub(crate) fn mapped(&self, key: usize) -> Option<Arc<Mapped>> {
+        self.mappings.find(key).or_else(|| {
+            let find = |numbers: &mut Numbers<Holding>| {
+                Ok(numbers
+                    .find_held(|holding| holding.key() == key)
+                    .map(|holding| holding.0.clone()))
+            };
+
+            self.with(find).ok().flatten()
+        })
+    }
+
+    /// The buffer that the DSP has under `number`, as it gives it back.
+    fn lent(&self, number: u64) -> Option<Arc<Mapped>> {
+        let number = i32::try_from(number).ok()?;
+        let find = |numbers: &mut Numbers<Holding>| {
+            Ok(numbers.lent(number).map(|holding| holding.0.clone()))
+        };
+
+        self.with(find).ok().flatten()
+    }
+
+    /// The dma-buf that the DSP has under `number`, if it is an import.
+    pub(crate) fn lent_dma_buf(&self, number: u64) -> Option<ARef<DmaBuf>> {
+        Some(self.lent(number)?.buffer().dma_buf()?.into())
+    }
+
+    /// Takes back a buffer that the DSP has given back, as the number it was lent as. The program
+    /// sees what the DSP has written to it, but for imports, see [`crate::sync`]. With `heard`
+    /// false nobody sees to those, and the mapping goes.
+    pub(crate) fn take_back(&self, number: u64, heard: bool) {
+        let lent = self.lent(number);
         let known = match i32::try_from(number) {
             Ok(number) => self.with(|numbers| Ok(numbers.take_back(number))),
             Err(_) => Err(EINVAL),
@@ -113,6 +162,14 @@ impl Held {
             _ => {
                 self.unknown.fetch_add(1, Relaxed);
             }
+        }
+
+        let Some(mapped) = lent else {
+            return;
+        };
+        mapped.sync_for_cpu(mapped.all(), DataDirection::FromDevice);
+        if !heard && mapped.buffer().is_imported() && mapped.lease().needs_sync() {
+            self.mappings.forget(gem::key(mapped.buffer()));
         }
     }
 
@@ -128,6 +185,7 @@ impl Held {
         let numbers = self.numbers.lock().take();
 
         drop(numbers);
+        self.mappings.end();
     }
 }
 

@@ -79,11 +79,19 @@ impl Identity {
     ///
     /// [`EPIPE`] once the process has ended, else as [`Arena::take`](crate::arena::Arena::take).
     pub(crate) fn call_memory(&self, len: usize) -> Result<CallMemory> {
-        self.with_space(|space| {
-            let memory = space.call_memory(len)?;
+        let take = || {
+            self.with_space(|space| {
+                let memory = space.call_memory(len)?;
 
-            self.grown.store(space.arena.is_grown(), Relaxed);
-            Ok(memory)
+                self.grown.store(space.arena.is_grown(), Relaxed);
+                Ok(memory)
+            })
+        };
+
+        // What is kept may be in the way.
+        take().or_else(|error| match error {
+            ENOMEM if self.held.mappings.evict(usize::MAX) > 0 => take(),
+            other => Err(other),
         })
     }
 

@@ -9,6 +9,7 @@ use crate::{
         Spare, //
     },
     frame::Frame,
+    gem::Buffer,
     held::{
         Held,
         Holding,
@@ -16,6 +17,7 @@ use crate::{
     },
     identity::Identity,
     layout::Arg,
+    mapped::Mapped,
     names::{
         buffer_at,
         buffer_named,
@@ -23,6 +25,7 @@ use crate::{
         Names, //
     },
     payload::{
+        invalidate,
         Builder,
         Payload,
         Ready,
@@ -35,15 +38,19 @@ use crate::{
         LAST_STATIC_HANDLE, //
     },
     session::Session,
-    space::Mapped,
+    sync,
     table::Class,
     words::halves, //
 };
 use kernel::{
     current,
+    dma::DataDirection,
     drm::gem::BaseObject,
     prelude::*,
-    sync::Arc,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     uaccess::{
         UserPtr,
         UserSlice,
@@ -60,6 +67,8 @@ pub(crate) struct UserArg {
     offset: Option<u64>,
     len: u64,
     handle: u32,
+    /// Whether the program sees to the caches itself.
+    synced: bool,
 }
 
 /// `struct drm_qda_invoke_arg`.
@@ -89,6 +98,7 @@ impl UserArg {
             offset: None,
             len,
             handle,
+            synced: false,
         };
 
         if arg.buffer().is_some() && attrs & uapi::FASTRPC_ATTR_SECUREMAP != 0 {
@@ -101,12 +111,15 @@ impl UserArg {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`]: a field that must be 0 is not.
+    /// [`EINVAL`]: a field that must be 0 is not, or a flag is unknown.
     fn from_call([ptr, offset, len, rest]: RawCallArg) -> Result<Self> {
         let [handle, flags] = halves(rest);
 
-        let unused = if handle == 0 { offset } else { ptr };
-        if unused != 0 || flags != 0 || handle == u32::MAX {
+        let (unused, known) = match handle {
+            0 => (offset, 0),
+            _ => (ptr, uapi::QDA_CALL_ARG_SYNCED),
+        };
+        if unused != 0 || flags & !known != 0 || handle == u32::MAX {
             return Err(EINVAL);
         }
         Ok(Self {
@@ -114,6 +127,7 @@ impl UserArg {
             offset: Some(offset),
             len,
             handle,
+            synced: flags & uapi::QDA_CALL_ARG_SYNCED != 0,
         })
     }
 
@@ -237,14 +251,64 @@ impl Invoke {
         })
     }
 
-    /// The argument `arg` as the DSP is to see it; the buffer that it needs is added to `frame`.
+    /// The buffer of argument `index`, and the offset in it.
+    fn buffer_of(&self, index: usize, names: &impl Names) -> Result<Option<(ARef<Buffer>, u64)>> {
+        let arg = &self.args[index];
+        let is_handle = index >= self.scalars.buffers();
+
+        match (arg.buffer(), arg.offset) {
+            (None, _) => Ok(None),
+            (_, Some(offset)) => Ok(Some((names.handle(arg.handle)?, offset))),
+            (Some(number), None) if is_handle => Ok(Some((buffer_named(names, number)?, arg.ptr))),
+            (_, None) if arg.len == 0 => Ok(None),
+            (Some(number), None) => buffer_at(names, number, arg.ptr, arg.len).map(Some),
+        }
+    }
+
+    /// Makes what the CPU has written to imports visible to the DSP, where that is not so by itself.
+    /// Of a buffer that is written by the DSP as well: what is in the caches could come later, and
+    /// over it.
+    ///
+    /// # Errors
+    ///
+    /// [`EPIPE`] once the process has ended, else as [`sync::clean`]. What is wrong with an argument
+    /// is not told.
+    fn clean(&self, names: &impl Names, who: &Identity) -> Result {
+        if !who.lease()?.needs_sync() {
+            return Ok(());
+        }
+
+        for (index, arg) in self.args.iter().enumerate() {
+            let is_again = |other: &UserArg| other.handle == arg.handle && !other.synced;
+            if arg.synced || self.args[..index].iter().any(is_again) {
+                continue;
+            }
+            if let Ok(Some((buffer, _))) = self.buffer_of(index, names) {
+                sync::clean(&buffer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the DSP may write to argument `index`, and the program does not see to the caches.
+    pub(crate) fn is_written(&self, index: usize) -> bool {
+        (self.scalars.in_bufs()..self.scalars.buffers()).contains(&index)
+            && !self.args[index].synced
+    }
+
+    /// The argument `index` as the DSP is to see it; the buffer that it needs is added to `frame`.
     fn buffer_arg(
         &self,
-        arg: &UserArg,
+        index: usize,
         names: &impl Names,
-        who: &Identity,
+        process: &Process,
         frame: &mut Frame,
     ) -> Result<Arg> {
+        let arg = &self.args[index];
+        let direction = match index < self.scalars.in_bufs() {
+            true => DataDirection::ToDevice,
+            false => DataDirection::FromDevice,
+        };
         match (arg.buffer(), arg.len) {
             // A number must mean something, also where nothing is passed.
             (Some(number), 0) if arg.offset.is_some() => names.handle(number).map(|_| Arg::Empty),
@@ -262,8 +326,13 @@ impl Invoke {
                     }
                     None => buffer_at(names, number, arg.ptr, len)?,
                 };
-                let mapped = who.with_space(|space| space.map(&buffer))?;
+                let mapped = process.map(&buffer)?;
                 let address = mapped.address() + offset;
+                if !arg.synced {
+                    // CAST: It is in the buffer.
+                    let start = offset as usize;
+                    mapped.sync_for_device(start..start + len as usize, direction);
+                }
 
                 frame.buffers.push(mapped, GFP_KERNEL)?;
                 Ok(Arg::Buffer {
@@ -281,41 +350,39 @@ impl Invoke {
         &self,
         arg: &UserArg,
         names: &impl Names,
-        who: &Identity,
+        process: &Process,
         frame: &mut Frame,
     ) -> Result<Arg> {
+        let who = &process.identity;
         // CAST: The DSP takes it as a signed number.
         let number = arg.handle as i32;
         let offset = u32::try_from(arg.offset.unwrap_or(arg.ptr)).map_err(|_| EINVAL)?;
         let len = u32::try_from(arg.len).map_err(|_| EINVAL)?;
 
-        let mapped = match arg.offset {
-            // A handle is what it is now; if the DSP has another buffer by it, that is an error.
-            Some(_) => {
-                let buffer = names.handle(arg.handle)?;
-                who.with_space(|space| space.map(&buffer))?
-            }
+        // It is what it is now, whatever the DSP was given as this number before.
+        let buffer = match arg.offset {
+            Some(_) => names.handle(arg.handle),
             // As for buffers, these numbers mean none.
             None if arg.buffer().is_none() => return Err(ENOENT),
-            // What the DSP has under this number already goes before what it may mean now.
-            None => {
-                let known = who
-                    .held
-                    .with(|numbers| Ok(numbers.get(number).map(|holding| holding.0.clone())))?;
-                match known {
-                    Some(mapped) => mapped,
-                    None => {
-                        let buffer = buffer_named(names, arg.handle)?;
-                        who.with_space(|space| space.map(&buffer))?
-                    }
-                }
-            }
+            None => buffer_named(names, arg.handle),
+        };
+        let mapped = match buffer {
+            Ok(buffer) => process.map(&buffer)?,
+            // An older library closes the descriptor of what the DSP has.
+            Err(error @ (EBADF | EINVAL | ENOENT)) if arg.offset.is_none() => who
+                .held
+                .with(|numbers| Ok(numbers.get(number).map(|holding| holding.0.clone())))?
+                .ok_or(error)?,
+            Err(error) => return Err(error),
         };
         let size = mapped.buffer().size() as u64;
         if u64::from(offset) + u64::from(len) > size {
             return Err(EINVAL);
         }
 
+        if !arg.synced {
+            mapped.sync_for_device(mapped.all(), DataDirection::Bidirectional);
+        }
         frame.loans.lend(&who.held, number, &mapped)?;
         let address = mapped.address();
         frame.buffers.push(mapped, GFP_KERNEL)?;
@@ -391,12 +458,13 @@ impl Invoke {
     ) -> Result<Ready> {
         let who = &process.identity;
 
+        self.clean(names, who)?;
         frame.args.reserve(self.args.len(), GFP_KERNEL)?;
         for (index, arg) in self.args.iter().enumerate() {
             let arg = if index < self.scalars.buffers() {
-                self.buffer_arg(arg, names, who, &mut frame)?
+                self.buffer_arg(index, names, process, &mut frame)?
             } else {
-                self.handle_arg(arg, names, who, &mut frame)?
+                self.handle_arg(arg, names, process, &mut frame)?
             };
             frame.args.push(arg, GFP_KERNEL)?;
         }
@@ -415,13 +483,15 @@ impl Invoke {
         frame
     }
 
-    /// Copies what the DSP has written back to the program, and returns the DSP's status.
+    /// Copies what the DSP has written back to the program, and returns the DSP's status. For
+    /// imports, [`invalidate`] was before.
     ///
     /// # Errors
     ///
     /// [`EFAULT`] if the program's memory cannot be written.
     pub(crate) fn finish(&self, payload: &Payload, status: i32) -> Result<i32> {
-        payload.take_back();
+        payload.take_back(true);
+        payload.sync_written(self);
         for (index, range) in payload.inline() {
             if index >= self.scalars.in_bufs() {
                 payload.copy_to_user(range, self.args[index].ptr)?;
@@ -478,7 +548,7 @@ impl Drop for Loans {
 ///
 /// # Errors
 ///
-/// - [`ERESTARTSYS`]: a signal came, and the call is kept for the thread.
+/// - [`ERESTARTSYS`]: a signal came, and the call is kept for the thread, or was not sent yet.
 /// - [`EINTR`]: a signal came, and the call is abandoned.
 /// - those of `struct drm_qda_invoke`.
 pub(crate) fn invoke(
@@ -505,12 +575,19 @@ pub(crate) fn invoke(
     // anything else: its answer alone ends what it may touch.
     if session.polls(&process, invoke.handle)
         && pending.poll(|payload| payload.polled_done() == Ok(true))
+        && invalidate(&pending, Some(&invoke)).is_ok()
     {
         let borrowed = pending.borrow().ok_or(EPIPE)?;
         return invoke.finish(borrowed.payload().ok_or(EPIPE)?, 0);
     }
 
-    if let Err(error) = pending.wait_interruptible() {
+    let waited = pending
+        .wait_interruptible()
+        .and_then(|()| invalidate(&pending, Some(&invoke)));
+    if let Err(error) = waited {
+        if error != ERESTARTSYS {
+            return Err(error);
+        }
         if task.fatal_signal_pending() || process.park(task, invoke, pending).is_err() {
             return Err(EINTR);
         }

@@ -3,6 +3,7 @@
 //! The ioctls from `DRM_QDA_GET_PARAM` to `DRM_QDA_BUFFER_SYNC`, which no FastRPC library has.
 
 use crate::{
+    backend,
     driver::QdaDevice,
     file::{
         lookup,
@@ -10,7 +11,6 @@ use crate::{
         FileNames,
         QdaFile, //
     },
-    gem,
     held::MAX_OUTSTANDING,
     invoke::{
         invoke,
@@ -24,9 +24,11 @@ use crate::{
     layout::MAX_INLINE,
     ring::MAX_DEPTH,
     slots::Want,
+    sync,
     threads::MAX_THREADS, //
 };
 use kernel::{
+    dma::DataDirection,
     drm::{
         Ioctl,
         Registered, //
@@ -57,7 +59,7 @@ impl QdaFile {
             uapi::QDA_PARAM_POLL => plain(channel.polls.into())?,
             uapi::QDA_PARAM_MAX_CALLS => plain(MAX_OUTSTANDING.into())?,
             uapi::QDA_PARAM_MAX_INLINE => plain(MAX_INLINE as u64)?,
-            uapi::QDA_PARAM_MAX_BUFFER => plain(u64::from(uapi::QDA_MAX_BUFFER_SIZE))?,
+            uapi::QDA_PARAM_MAX_BUFFER => plain(backend::max_size(dev))?,
             uapi::QDA_PARAM_MAX_SHELL => plain(MAX_SHELL as u64)?,
             uapi::QDA_PARAM_MAX_DEPTH => plain(MAX_DEPTH as u64)?,
             uapi::QDA_PARAM_MAX_THREADS => plain(MAX_THREADS.into())?,
@@ -139,8 +141,14 @@ impl QdaFile {
             return Err(EINVAL);
         }
 
+        let direction = match way {
+            uapi::QDA_SYNC_READ => DataDirection::FromDevice,
+            uapi::QDA_SYNC_WRITE => DataDirection::ToDevice,
+            _ => DataDirection::Bidirectional,
+        };
         let buffer = lookup(file, args.handle)?;
-        gem::sync(&buffer, args.flags & uapi::QDA_SYNC_END == 0)?;
+
+        sync::access(&buffer, direction, args.flags & uapi::QDA_SYNC_END == 0)?;
         Ok(0)
     }
 }

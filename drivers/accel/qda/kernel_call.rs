@@ -15,6 +15,7 @@ use crate::{
     heap::Region,
     identity::Identity,
     layout::Arg,
+    mapped::Mapped,
     payload::{
         Builder,
         Payload,
@@ -24,7 +25,6 @@ use crate::{
         Scalars,
         HANDLE_KERNEL, //
     },
-    space::Mapped,
     table::Class, //
 };
 use kernel::{

@@ -5,13 +5,17 @@
 
 use crate::{
     call::Pending,
-    gem::Buffer,
+    gem::{
+        self,
+        Buffer, //
+    },
     held::Holding,
     kernel_call::{
         KernelCall,
         Map,
         Page, //
     },
+    mapped::Mapped,
     payload::Payload,
     process::Process,
     proto::{
@@ -19,9 +23,11 @@ use crate::{
         DSP_PAGE_SIZE, //
     },
     session::Session,
-    space::Mapped, //
+    sync, //
 };
 use kernel::{
+    dma::DataDirection,
+    dma_buf::DmaBuf,
     drm::gem::BaseObject,
     prelude::*,
     sync::{
@@ -144,7 +150,9 @@ pub(crate) fn map(session: &Session, number: i32, part: &Part, told: Told) -> Re
     part.check()?;
     let process = session.process()?;
     let who = &process.identity;
-    let mapped = Mapped::new(&part.buffer, &who.lease()?)?;
+    sync::clean(&part.buffer)?;
+    let mapped = process.map(&part.buffer)?;
+    mapped.sync_for_device(mapped.all(), DataDirection::Bidirectional);
     let page = part.page(&mapped)?;
 
     who.held
@@ -173,13 +181,31 @@ fn mapped_at(process: &Process, number: i32, address: u64, size: u64) -> Result 
     })
 }
 
+/// Notes that a mapping is no more. What the DSP has written to it is seen by the program, which may
+/// not need the buffer any more: it is unmapped at once, unless it has other uses.
 fn unmapped(process: &Process, number: i32) -> Result {
     let held = &process.identity.held;
-    let buffer = held.with(|numbers| Ok(numbers.unmapped(number)));
+    let (mapped, holding) = held.with(|numbers| {
+        let mapped = numbers.mapping(number).map(|holding| holding.0.clone());
+        Ok((mapped, numbers.unmapped(number)))
+    })?;
 
     // Dropped here, without the lock.
-    drop(buffer);
-    Ok(())
+    drop(holding);
+    let Some(mapped) = mapped else {
+        return Ok(());
+    };
+    mapped.sync_for_cpu(mapped.all(), DataDirection::FromDevice);
+    let needs_sync = mapped.lease().needs_sync();
+    let dma_buf: Option<ARef<DmaBuf>> = mapped.buffer().dma_buf().map(Into::into);
+    held.mappings.forget(gem::key(mapped.buffer()));
+    drop(mapped);
+
+    match dma_buf {
+        // If nobody had it mapped but us, its exporter has seen to it. No lease is held.
+        Some(dma_buf) if needs_sync && dma_buf.has_cpu_access() => sync::invalidate(&dma_buf),
+        _ => Ok(()),
+    }
 }
 
 /// Undoes [`map`] of `number`, or of whatever number for `None`, at the DSP's `address`. Returns
@@ -226,7 +252,8 @@ pub(crate) fn grow(
     part.check()?;
     let process = session.process()?;
     let who = &process.identity;
-    let mapped = Mapped::new(&part.buffer, &who.lease()?)?;
+    sync::clean(&part.buffer)?;
+    let mapped = process.map_anew(&part.buffer, &who.lease()?)?;
     let page = part.page(&mapped)?;
 
     who.with_space(|space| space.ask_grow(mapped.clone(), part.len))?;

@@ -2,8 +2,16 @@
 
 //! Finding the buffers that a program names, and the places in them.
 
-use crate::gem::Buffer;
+use crate::{
+    driver::QdaDevice,
+    gem::{
+        self,
+        Buffer, //
+    },
+    session::Session, //
+};
 use kernel::{
+    dma_buf::DmaBuf,
     drm::gem::BaseObject,
     prelude::*,
     sync::aref::ARef, //
@@ -24,9 +32,35 @@ pub(crate) trait Names {
     ///
     /// # Errors
     ///
-    /// [`ENOENT`] if it is not one of a dma-buf, else as
-    /// [`Imports::get`](crate::imports::Imports::get).
+    /// Those of [`by_fd`].
     fn fd(&self, fd: i32) -> Result<ARef<Buffer>>;
+}
+
+/// The buffer behind the caller's file descriptor `fd`: the one that `session` has mapped, if it
+/// has, else an import that lasts as long as it is used.
+///
+/// # Errors
+///
+/// - [`EBADF`]: it is not open.
+/// - [`EINVAL`]: it is not a dma-buf, or one that does not consist of whole pages.
+/// - [`ENOMEM`], and whatever the exporter reports.
+pub(crate) fn by_fd(dev: &QdaDevice, session: &Session, fd: i32) -> Result<ARef<Buffer>> {
+    let dma_buf = DmaBuf::from_fd(fd)?;
+    if let Some(buffer) = Buffer::exported(dev, &dma_buf) {
+        return Ok(buffer);
+    }
+
+    let process = session.process();
+    let key = gem::key_of(&dma_buf);
+    match process.map(|process| process.identity.held.mapped(key)) {
+        Ok(Some(mapped)) => Ok(mapped.buffer().into()),
+        _ => Buffer::import(dev, &dma_buf),
+    }
+}
+
+/// Whether it says no more than that a number is not one of a dma-buf.
+fn is_no_buffer(error: Error) -> bool {
+    matches!(error, EBADF | EINVAL | ENOENT)
 }
 
 /// The buffer that `number` means and that the program has mapped at `ptr`, and the offset in it.
@@ -34,8 +68,7 @@ pub(crate) trait Names {
 /// # Errors
 ///
 /// - [`ENOENT`]: the number means no buffer.
-/// - [`ENOMEM`]: out of memory.
-/// - those of [`offset_in`].
+/// - those of [`offset_in`], and of [`by_fd`] for a number that is one of a dma-buf.
 pub(crate) fn buffer_at(
     names: &impl Names,
     number: u32,
@@ -56,9 +89,8 @@ pub(crate) fn buffer_at(
         .and_then(|fd| names.fd(fd));
     let buffer = match by_fd {
         Ok(buffer) => buffer,
-        // It is one, which may be had the next time.
-        Err(ENOMEM) => return Err(ENOMEM),
-        Err(_) => return Err(error),
+        Err(no_buffer) if is_no_buffer(no_buffer) => return Err(error),
+        Err(other) => return Err(other),
     };
     match offset_in(&buffer, ptr, len) {
         Ok(offset) => Ok((buffer, offset)),
@@ -72,7 +104,7 @@ pub(crate) fn buffer_at(
 ///
 /// # Errors
 ///
-/// [`ENOENT`]: none.
+/// [`ENOENT`] if it means none, else as [`by_fd`].
 pub(crate) fn buffer_named(names: &impl Names, number: u32) -> Result<ARef<Buffer>> {
     match names.handle(number) {
         Err(ENOENT) => names.fd(i32::try_from(number).map_err(|_| ENOENT)?),

@@ -7,12 +7,16 @@
 //! client, at an address of the DSP; and lent with calls, as often as calls passed it, until the
 //! DSP gives it back.
 //!
+//! A number may come to mean another buffer, as a file descriptor does that was closed, while the
+//! DSP has not given the first one back. Then calls lend the other one, the DSP may still use the
+//! first, and so both are held. What the DSP gives back then is the one that was lent last.
+//!
 //! Pure code, generic over what a buffer is; the lock around it is in [`crate::process`].
 
 use kernel::prelude::*;
 
-/// Most numbers that one DSP process may hold.
-pub(crate) const MAX_NUMBERS: usize = 1024;
+/// Most buffers that one DSP process may hold.
+pub(crate) const MAX_NUMBERS: usize = 16_384;
 
 /// How far a mapping has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,35 +40,54 @@ struct Entry<T> {
 ///
 /// # Invariants
 ///
-/// No two entries have the same number, and each is mapped or lent.
+/// - No two entries have the same number and buffer.
+/// - No two entries of a number are mapped.
+/// - Each entry is mapped or lent.
 pub(crate) struct Numbers<T> {
-    entries: KVec<Entry<T>>,
+    /// In the order in which they came, so that what a number means now is found last.
+    entries: KVVec<Entry<T>>,
 }
 
 impl<T: PartialEq> Numbers<T> {
     /// No buffers.
     pub(crate) fn new() -> Self {
         Self {
-            entries: KVec::new(),
+            entries: KVVec::new(),
         }
     }
 
-    fn find(&mut self, number: i32) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.number == number)
+    /// The last entry of `number` for which `wanted` holds.
+    fn find(&self, number: i32, wanted: impl Fn(&Entry<T>) -> bool) -> Option<usize> {
+        self.entries
+            .iter()
+            .rposition(|entry| entry.number == number && wanted(entry))
     }
 
-    /// The buffer behind a number.
+    /// The buffer that is held under a number, the last one if there are several.
     pub(crate) fn get(&self, number: i32) -> Option<&T> {
-        let entry = self.entries.iter().find(|entry| entry.number == number)?;
+        let index = self.find(number, |_| true)?;
+
+        Some(&self.entries[index].buffer)
+    }
+
+    /// The buffer that [`Numbers::take_back`] would take back.
+    pub(crate) fn lent(&self, number: i32) -> Option<&T> {
+        let index = self.find(number, |entry| entry.lent != 0)?;
+
+        Some(&self.entries[index].buffer)
+    }
+
+    /// A buffer that is held, under whatever number, and for which `wanted` holds.
+    pub(crate) fn find_held(&self, wanted: impl Fn(&T) -> bool) -> Option<&T> {
+        let entry = self.entries.iter().find(|entry| wanted(&entry.buffer))?;
 
         Some(&entry.buffer)
     }
 
-    /// The entry of `number`, made now if there is none.
+    /// The entry of `number` and `buffer`, made now if there is none.
     fn enter(&mut self, number: i32, buffer: T) -> Result<&mut Entry<T>> {
-        let index = match self.find(number) {
-            Some(index) if self.entries[index].buffer == buffer => index,
-            Some(_) => return Err(EEXIST),
+        let index = match self.find(number, |entry| entry.buffer == buffer) {
+            Some(index) => index,
             None if self.entries.len() >= MAX_NUMBERS => return Err(ENOSPC),
             None => {
                 self.entries.push(
@@ -96,8 +119,7 @@ impl<T: PartialEq> Numbers<T> {
     ///
     /// # Errors
     ///
-    /// - [`EEXIST`]: the number is held for another buffer.
-    /// - [`ENOSPC`]: too many numbers are held, or this one too often.
+    /// - [`ENOSPC`]: too many buffers are held, or this one too often.
     /// - [`ENOMEM`].
     pub(crate) fn lend(&mut self, number: i32, buffer: T) -> Result {
         let entry = self.enter(number, buffer)?;
@@ -109,14 +131,11 @@ impl<T: PartialEq> Numbers<T> {
     /// Takes back one reference that the DSP has given back. Returns whether it had one, and the
     /// buffer if that was the last.
     pub(crate) fn take_back(&mut self, number: i32) -> (bool, Option<T>) {
-        let Some(index) = self.find(number) else {
+        let Some(index) = self.find(number, |entry| entry.lent != 0) else {
             return (false, None);
         };
-        let entry = &mut self.entries[index];
-        if entry.lent == 0 {
-            return (false, None);
-        }
-        entry.lent -= 1;
+
+        self.entries[index].lent -= 1;
         (true, self.settle(index))
     }
 
@@ -128,18 +147,31 @@ impl<T: PartialEq> Numbers<T> {
     /// - [`ENOSPC`]: too many numbers are held.
     /// - [`ENOMEM`].
     pub(crate) fn ask_map(&mut self, number: i32, buffer: T) -> Result {
-        let entry = self.enter(number, buffer)?;
-
-        if entry.mapping != Mapping::None {
+        if self.get(number).is_some_and(|held| *held != buffer)
+            || self.mapping_of(number).is_some()
+        {
             return Err(EEXIST);
         }
-        entry.mapping = Mapping::Asked;
+
+        self.enter(number, buffer)?.mapping = Mapping::Asked;
         Ok(())
+    }
+
+    /// The entry of a number that is mapped, or asked for.
+    fn mapping_of(&self, number: i32) -> Option<usize> {
+        self.find(number, |entry| entry.mapping != Mapping::None)
+    }
+
+    /// The buffer that is mapped as `number`, or asked for.
+    pub(crate) fn mapping(&self, number: i32) -> Option<&T> {
+        let index = self.mapping_of(number)?;
+
+        Some(&self.entries[index].buffer)
     }
 
     /// Notes that the DSP has mapped what [`Numbers::ask_map`] asked for.
     pub(crate) fn mapped(&mut self, number: i32, address: u64, len: u64) {
-        if let Some(index) = self.find(number) {
+        if let Some(index) = self.mapping_of(number) {
             self.entries[index].mapping = Mapping::At { address, len };
         }
     }
@@ -147,7 +179,7 @@ impl<T: PartialEq> Numbers<T> {
     /// Notes that a mapping is no more, or never came about. Returns the buffer if nothing else
     /// holds it.
     pub(crate) fn unmapped(&mut self, number: i32) -> Option<T> {
-        let index = self.find(number)?;
+        let index = self.mapping_of(number)?;
 
         self.entries[index].mapping = Mapping::None;
         self.settle(index)

@@ -21,23 +21,32 @@ use crate::{
         Invoke,
         Loans, //
     },
-    layout::Layout,
+    layout::{
+        Arg,
+        Layout, //
+    },
+    mapped::Mapped,
     proto::{
         Message,
         Scalars,
         POLL_DONE, //
     },
+    sync,
     table::Class, //
 };
 use core::ops::Range;
 use kernel::{
+    dma::DataDirection,
+    dma_buf::DmaBuf,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{
             Atomic,
             Full, //
         },
-        barrier, //
+        barrier,
+        Arc, //
     },
     uaccess::{
         UserPtr,
@@ -61,7 +70,7 @@ pub(crate) struct Payload(Frame);
 impl Load for Payload {
     /// Nobody waits for the results any more, but what the DSP gave back is back.
     fn answered(&self) {
-        self.take_back();
+        self.take_back(false);
     }
 }
 
@@ -160,10 +169,84 @@ impl Payload {
         Ok(u32::from_le_bytes(word) == POLL_DONE)
     }
 
+    /// The numbers of buffers that the DSP says it gives back.
+    fn given_back(&self) -> impl Iterator<Item = u64> + '_ {
+        let place = self.0.place.iter();
+        let numbers = place.flat_map(|place| {
+            place.layout.fdlist().step_by(8).map(|start| {
+                let mut number = [0u8; 8];
+
+                place.memory.read(start, &mut number)?;
+                Ok::<_, Error>(u64::from_le_bytes(number))
+            })
+        });
+
+        numbers.map_while(|number| number.ok().filter(|&number| number != 0))
+    }
+
+    /// Index of the arguments that are buffers, with the use of each, and the part that is passed.
+    fn passed(&self) -> impl Iterator<Item = (usize, &Arc<Mapped>, Range<usize>)> + '_ {
+        let mut uses = self.0.buffers.iter();
+
+        self.0
+            .args
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, arg)| match arg {
+                Arg::Buffer { address, len, .. } => {
+                    let mapped = uses.next()?;
+                    // CAST: It is in the buffer.
+                    let start = (address - mapped.address()) as usize;
+                    Some((index, mapped, start..start + *len as usize))
+                }
+                Arg::Handle { .. } => {
+                    let mapped = uses.next()?;
+                    Some((index, mapped, mapped.all()))
+                }
+                _ => None,
+            })
+    }
+
+    /// Number `count` of the imports that the DSP has written to, as far as `invoke` tells, or gives
+    /// back, where the CPU does not see that by itself.
+    fn written(&self, invoke: &Invoke, count: usize) -> Option<ARef<DmaBuf>> {
+        let place = self.0.place.as_ref()?;
+        if !place.memory.lease().needs_sync() {
+            return None;
+        }
+
+        let passed = self.passed().filter_map(|(index, mapped, _)| {
+            let dma_buf = mapped.buffer().dma_buf()?;
+            // The others are unmapped with the call.
+            let is_wanted = invoke.is_written(index) && dma_buf.has_cpu_access();
+            is_wanted.then(|| dma_buf.into())
+        });
+        // What the DSP wrote before its reply must be seen after it.
+        barrier::dma_mb(barrier::Read);
+        let given_back = self
+            .given_back()
+            .filter_map(|number| place.share.lent_dma_buf(number))
+            .filter(|dma_buf| dma_buf.has_cpu_access());
+
+        Iterator::chain(passed, given_back).nth(count)
+    }
+
+    /// Makes what the DSP has written to our own buffers visible to the CPU.
+    pub(crate) fn sync_written(&self, invoke: &Invoke) {
+        for (_, mapped, range) in self
+            .passed()
+            .filter(|(index, ..)| invoke.is_written(*index))
+        {
+            mapped.sync_for_cpu(range, DataDirection::FromDevice);
+        }
+    }
+
     /// Takes back the buffers that the DSP says it gives back. The first time counts: a call that
     /// was polled is answered after its results were taken. The results can be read when this
-    /// returns.
-    pub(crate) fn take_back(&self) {
+    /// returns. See [`Held::take_back`] for `heard`.
+    ///
+    /// [`Held::take_back`]: crate::held::Held::take_back
+    pub(crate) fn take_back(&self, heard: bool) {
         let Some(place) = &self.0.place else {
             return;
         };
@@ -173,14 +256,31 @@ impl Payload {
             return;
         }
 
-        for start in place.layout.fdlist().step_by(8) {
-            let mut number = [0u8; 8];
-            if place.memory.read(start, &mut number).is_err() || number == [0; 8] {
-                break;
-            }
-            place.share.take_back(u64::from_le_bytes(number));
+        for number in self.given_back() {
+            place.share.take_back(number, heard);
         }
     }
+}
+
+/// Makes what the DSP has written to imports visible to the CPU, before the results of a call are
+/// taken; `invoke` is what the program asked for, if it is not kept in the call.
+///
+/// # Errors
+///
+/// Those of [`sync::invalidate`]; the results can be taken later.
+pub(crate) fn invalidate(pending: &Pending<Payload>, invoke: Option<&Invoke>) -> Result {
+    for count in 0.. {
+        let dma_buf = pending.peek(|payload| {
+            let invoke = invoke.or(payload.invoke().ok())?;
+
+            payload.written(invoke, count)
+        });
+        let Some(dma_buf) = dma_buf.flatten() else {
+            break;
+        };
+        sync::invalidate(&dma_buf)?;
+    }
+    Ok(())
 }
 
 fn user_ptr(address: u64) -> Result<UserPtr> {

@@ -14,16 +14,22 @@ use crate::{
         Frame,
         Frames, //
     },
-    gem::Buffer,
+    gem::{
+        self,
+        Buffer, //
+    },
     held::Held,
     identity::Identity,
     invoke::Invoke,
     kernel_call::KernelCall,
+    mapped::Mapped,
     payload::Payload,
     proto::ProtectionDomain,
-    queue::Queue, //
+    queue::Queue,
+    sync, //
 };
 use kernel::{
+    drm::gem::BaseObject as _,
     impl_has_work,
     new_mutex,
     new_work,
@@ -167,7 +173,7 @@ impl Process {
         pd: ProtectionDomain,
         lease: Arc<Lease>,
     ) -> Result<Arc<Self>> {
-        let held = Held::new(channel.unknown_releases.clone())?;
+        let held = Held::new(channel.unknown_releases.clone(), channel.kept.clone())?;
 
         Arc::pin_init(
             try_pin_init!(Self {
@@ -235,13 +241,14 @@ impl Process {
         }
     }
 
-    /// Lets go of memory for calls that was not needed since the last time. Returns whether there
-    /// is some that may not be needed the next time.
+    /// Lets go of memory for calls, and of mappings, that were not needed since the last time.
+    /// Returns whether there are some that may not be needed the next time.
     pub(crate) fn trim(&self) -> bool {
         let grown = self.identity.trim();
+        let kept = self.identity.held.mappings.trim();
 
-        // Both are to be looked at.
-        self.frames.trim() | grown
+        // All are to be looked at.
+        self.frames.trim() | grown | kept
     }
 
     /// Keeps a call whose thread was interrupted, until the thread comes back with it.
@@ -291,13 +298,53 @@ impl Process {
         }
     }
 
-    /// Drops the mapping of a buffer that the client has closed.
+    /// The mapping of `buffer`, made now if there is none, and kept for some time.
+    ///
+    /// # Errors
+    ///
+    /// [`EPIPE`] once the process has ended, else as [`Mapped::new`].
+    pub(crate) fn map(&self, buffer: &ARef<Buffer>) -> Result<Arc<Mapped>> {
+        let held = &self.identity.held;
+        let lease = self.identity.lease()?;
+        // A mapping of these is right for one call.
+        if lease.needs_sync() && sync::is_mute(buffer) {
+            return self.map_anew(buffer, &lease);
+        }
+        let key = gem::key(buffer);
+        if let Some(mapped) = held.mapped(key) {
+            return Ok(mapped);
+        }
+
+        let mapped = held.mappings.keep(key, self.map_anew(buffer, &lease)?)?;
+        self.channel.trim_soon();
+        Ok(mapped)
+    }
+
+    /// Maps `buffer`, at the cost of mappings that are kept if there is no room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mapped::new`].
+    pub(crate) fn map_anew(&self, buffer: &ARef<Buffer>, lease: &Arc<Lease>) -> Result<Arc<Mapped>> {
+        let make_room = |bytes| self.channel.make_room(lease.space(), self, bytes);
+
+        // What is large is aligned to a power of two.
+        Mapped::new(buffer, lease)
+            .or_else(|error| match error {
+                ENOMEM if make_room(buffer.size().next_power_of_two()) => {
+                    Mapped::new(buffer, lease)
+                }
+                other => Err(other),
+            })
+            .or_else(|error| match error {
+                ENOMEM if make_room(usize::MAX) => Mapped::new(buffer, lease),
+                other => Err(other),
+            })
+    }
+
+    /// Lets go of the mapping of a buffer that the client has closed.
     pub(crate) fn forget(&self, buffer: &Buffer) {
-        let mapping = self
-            .identity
-            .with_space(|space| Ok(space.forget(buffer)))
-            .ok();
-        drop(mapping);
+        self.identity.held.mappings.forget(gem::key(buffer));
     }
 
     /// Notes that the DSP has made the process. If it says that it has died since, see

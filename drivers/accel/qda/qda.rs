@@ -11,13 +11,15 @@
 //!   a client does.
 //! - [`queue`], [`dispatch`]: calls for which no thread waits.
 //! - [`call`], [`payload`], [`frame`]: outstanding calls and what they own.
-//! - [`gem`], [`backend`], [`names`], [`imports`], [`space`], [`held`], [`identity`]: buffers, what
-//!   clients call them, and where a DSP process has them.
+//! - [`gem`], [`backend`], [`names`]: buffers, and what clients call them.
+//! - [`mapped`], [`mappings`], [`reclaim`], [`space`], [`held`], [`identity`]: where a DSP process
+//!   has them, and for how long.
+//! - [`mod@sync`]: what the CPU has in its caches.
 //! - [`arena`]: memory of calls.
 //! - [`bank`], [`region`]: context banks and their leases, and memory for those without an IOMMU.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`ring`], [`threads`], [`turns`], [`state`], [`slots`],
-//!   [`numbers`], [`domain`], [`exits`], [`pages`], [`words`]: pure code.
+//!   [`numbers`], [`kept`], [`domain`], [`exits`], [`pages`], [`words`]: pure code.
 
 mod arena;
 mod attributes;
@@ -38,13 +40,15 @@ mod gem;
 mod heap;
 mod held;
 mod identity;
-mod imports;
 mod invoke;
 mod ioctl;
+mod kept;
 mod kernel_call;
 mod kind;
 mod layout;
 mod map;
+mod mapped;
+mod mappings;
 mod names;
 mod numbers;
 mod pages;
@@ -52,6 +56,7 @@ mod payload;
 mod process;
 mod proto;
 mod queue;
+mod reclaim;
 mod region;
 mod ring;
 mod session;
@@ -60,6 +65,7 @@ mod soc;
 mod space;
 mod state;
 mod submission;
+mod sync;
 mod table;
 mod threads;
 mod transport;

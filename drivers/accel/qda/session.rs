@@ -33,10 +33,12 @@ use crate::{
     },
     queue::Queue,
     slots::Want,
-    state::State, //
+    state::State,
+    sync, //
 };
 use kernel::{
     current,
+    dma::DataDirection,
     new_mutex,
     prelude::*,
     sizes::{
@@ -188,6 +190,14 @@ impl Session {
     /// [`Heap::offer`]: crate::heap::Heap::offer
     pub(crate) fn start(&self, kind: &Kind, want: Want) -> Result<Starting> {
         kind.permit(&self.channel, self.access)?;
+        // Before there is a bank to be held up.
+        if let Kind::User(User {
+            shell: Shell::Buffer { buffer, .. },
+            ..
+        }) = kind
+        {
+            sync::clean(buffer)?;
+        }
 
         self.state.lock().begin()?;
         self.ask(kind, want).inspect_err(|_| self.settle(None))
@@ -253,10 +263,11 @@ impl Session {
                 offset,
                 len,
             } => {
-                mapping = who.with_space(|space| {
-                    let mapping = space.map(buffer)?;
+                mapping = process.map(buffer)?;
+                mapping.sync_for_device(*offset..*offset + *len, DataDirection::ToDevice);
+                who.with_space(|space| {
                     space.set_shell(mapping.clone());
-                    Ok(mapping)
+                    Ok(())
                 })?;
                 Part::Buffer(&mapping, *offset as u64, *len as u64)
             }
@@ -356,6 +367,12 @@ impl Session {
         if let Ok(process) = self.process() {
             process.forget(buffer);
         }
+    }
+
+    /// Lets go of all mappings that are kept for calls to come. Returns whether there were some.
+    pub(crate) fn forget_all(&self) -> bool {
+        self.process()
+            .is_ok_and(|process| process.identity.held.mappings.evict(usize::MAX) > 0)
     }
 
     /// Ends the session. Waits for the DSP, but not if the caller is dying.

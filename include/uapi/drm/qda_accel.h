@@ -27,7 +27,10 @@ extern "C" {
 /** define QDA_NAME_LEN - size of a DSP's name, with its terminating NUL. */
 #define QDA_NAME_LEN		16
 
-/** define QDA_MAX_BUFFER_SIZE - largest buffer that DRM_QDA_GEM_CREATE makes: 2 GiB. */
+/**
+ * define QDA_MAX_BUFFER_SIZE - largest buffer that DRM_QDA_GEM_CREATE makes on any DSP: 2 GiB. On
+ * a DSP whose banks have 32 bits it is 1 GiB, see QDA_PARAM_MAX_BUFFER.
+ */
 #define QDA_MAX_BUFFER_SIZE	0x80000000ULL
 
 /** define QDA_MAX_INLINE_SIZE - most inline data of one DRM_QDA_INVOKE, all arguments: 64 MiB. */
@@ -92,7 +95,7 @@ struct drm_qda_query_legacy {
  * Errors:
  *
  * * EINVAL: @size is 0.
- * * E2BIG: @size is above QDA_MAX_BUFFER_SIZE.
+ * * E2BIG: @size is above QDA_PARAM_MAX_BUFFER.
  * * ENOSPC: the file has too much already, see &struct drm_qda_buffer_create.
  * * ENOMEM: out of memory.
  */
@@ -261,7 +264,7 @@ struct drm_qda_init_create {
  *   where the kernel is to allocate.
  * * ENOENT: no such handle.
  * * EEXIST: the DSP holds another buffer under the number, or has mapped this one already.
- * * E2BIG: the kernel is to allocate more than QDA_MAX_BUFFER_SIZE.
+ * * E2BIG: the kernel is to allocate more than QDA_PARAM_MAX_BUFFER.
  * * ENOTCONN: the file has no DSP process.
  * * EOPNOTSUPP: the buffer has no single range of DSP addresses.
  * * ENOSPC: the DSP process holds 1024 numbers, or pieces of heap, or too many calls are
@@ -412,11 +415,10 @@ struct drm_qda_invoke_arg {
  * * ENOENT: no such GEM handle.
  * * EINVAL: the memory at @ptr is not a mapping of that buffer, or the argument reaches past the
  *   end of the buffer.
- * * EEXIST: the DSP holds another buffer under the number of a handle argument.
  * * E2BIG: inline arguments are above QDA_MAX_INLINE_SIZE together.
  * * EOPNOTSUPP: a buffer has no single range of DSP addresses.
  * * ENOSPC: too many calls are outstanding, in this session or on the DSP, or the DSP process holds
- *   1024 numbers.
+ *   16384 buffers under numbers.
  * * ENOMEM: out of memory, or of DSP addresses.
  * * ETIMEDOUT, EAGAIN: the DSP made no room for the call in time, or refused it: it has not seen
  *   the call.
@@ -438,7 +440,7 @@ struct drm_qda_invoke {
  */
 
 /** define QDA_ABI_VERSION - what QDA_PARAM_ABI_VERSION returns for this file. */
-#define QDA_ABI_VERSION		2
+#define QDA_ABI_VERSION		3
 
 /** define QDA_DOMAIN_ADSP - QDA_PARAM_DOMAIN of an audio DSP. */
 #define QDA_DOMAIN_ADSP		0
@@ -608,6 +610,13 @@ struct drm_qda_session_create {
  */
 
 /**
+ * define QDA_CALL_ARG_SYNCED - the caller has announced its accesses to the buffer, with
+ * DRM_QDA_BUFFER_SYNC or DMA_BUF_IOCTL_SYNC, so that this call need not clean or invalidate the
+ * CPU's caches of it. It does nothing where the DSP sees the caches. Since version 3.
+ */
+#define QDA_CALL_ARG_SYNCED	(1 << 0)
+
+/**
  * struct drm_qda_call_arg - one argument of DRM_QDA_CALL
  *
  * With @handle 0 a buffer argument is inline: its bytes are copied to or from @address. Otherwise
@@ -624,7 +633,7 @@ struct drm_qda_call_arg {
 	__u64 length;
 	/** @handle: GEM handle; 0: inline. */
 	__u32 handle;
-	/** @flags: must be 0. */
+	/** @flags: QDA_CALL_ARG_SYNCED, or 0; 0 for an inline one. */
 	__u32 flags;
 };
 
@@ -671,8 +680,9 @@ struct drm_qda_call {
 #define QDA_BUFFER_WRITE_COMBINED	(1 << 0)
 /**
  * define QDA_BUFFER_CACHED - memory that the CPU caches. Where the DSP does not see the caches of
- * the CPU (its banks are not ``dma-coherent``), each access of the CPU must stand between two
- * DRM_QDA_BUFFER_SYNC, or two DMA_BUF_IOCTL_SYNC.
+ * the CPU (its banks are not ``dma-coherent``), each call cleans the caches of what it passes, and
+ * invalidates those of what the DSP has written. Accesses of the CPU while a call has the buffer
+ * must stand between two DRM_QDA_BUFFER_SYNC, or two DMA_BUF_IOCTL_SYNC.
  */
 #define QDA_BUFFER_CACHED		(1 << 1)
 /**
@@ -831,8 +841,8 @@ struct drm_qda_submission {
  * * EACCES: another address space than the caller's made the queue.
  * * EFAULT: @submissions cannot be read or written; or as DRM_QDA_CALL. Or this structure cannot be
  *   written, and then calls were accepted all the same: those that have an @id.
- * * EPERM, ENOENT, EEXIST, EOPNOTSUPP, ENOMEM: as DRM_QDA_CALL.
- * * ENOSPC: the DSP process holds 1024 numbers.
+ * * EPERM, ENOENT, EOPNOTSUPP, ENOMEM: as DRM_QDA_CALL.
+ * * ENOSPC: the DSP process holds 16384 buffers under numbers.
  * * EPIPE: the DSP process has ended.
  */
 struct drm_qda_submit {

@@ -32,6 +32,6 @@ impl Backend for Source {
     }
 
     fn allocate(&self, dev: &QdaDevice, size: usize) -> Result<ARef<Buffer>> {
-        Buffer::new(dev, size, ObjectConfig::default(), ())
+        Buffer::new(dev, size, ObjectConfig::default(), false)
     }
 }

@@ -37,6 +37,6 @@ impl Backend for Source {
     fn allocate(&self, dev: &QdaDevice, size: usize) -> Result<ARef<Buffer>> {
         let region = dev.channel.region.as_ref().ok_or(EOPNOTSUPP)?;
 
-        Object::<BufferData>::new_coherent(dev, size, region.space.clone(), region.has_pages, ())
+        Object::<BufferData>::new_coherent(dev, size, region.space.clone(), region.has_pages, false)
     }
 }

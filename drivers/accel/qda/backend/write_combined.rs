@@ -23,13 +23,14 @@ impl Backend for Source {
         uapi::QDA_BUFFER_WRITE_COMBINED
     }
 
-    fn is_available(&self, _dev: &QdaDevice) -> bool {
-        true
+    fn is_available(&self, dev: &QdaDevice) -> bool {
+        // Where the DSP sees the caches, nobody would clean them: the memory is the CPU's as well.
+        !dev.channel.banks.is_coherent()
     }
 
     fn suits(&self, dev: &QdaDevice) -> bool {
         // A bank that does not snoop the CPU's caches must find everything in memory.
-        dev.channel.banks.takes_scattered() && !dev.channel.banks.is_coherent()
+        dev.channel.banks.takes_scattered()
     }
 
     fn allocate(&self, dev: &QdaDevice, size: usize) -> Result<ARef<Buffer>> {
@@ -38,6 +39,6 @@ impl Backend for Source {
             ..ObjectConfig::default()
         };
 
-        Buffer::new(dev, size, config, ())
+        Buffer::new(dev, size, config, true)
     }
 }

@@ -145,6 +145,12 @@ impl<P: Load> Pending<P> {
         false
     }
 
+    /// Looks at the payload of a call; [`None`] as for [`Pending::collect`], but that the call need
+    /// not have ended.
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&P) -> R) -> Option<R> {
+        self.call.payload.lock().as_ref().map(f)
+    }
+
     /// Borrows the payload of a call that may not have ended, and abandons the call: its slot, and
     /// the payload when it is given back, stay until the answer. [`None`] as for
     /// [`Pending::collect`].

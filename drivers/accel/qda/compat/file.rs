@@ -23,7 +23,6 @@ use crate::{
         Account,
         Buffer, //
     },
-    imports::Imports,
     invoke::{
         invoke,
         Invoke, //
@@ -36,6 +35,7 @@ use crate::{
     map,
     names::{
         buffer_at,
+        by_fd,
         Names, //
     },
     proto::status_to_value,
@@ -72,8 +72,6 @@ const MAX_NAME: usize = 128;
 pub(crate) struct CompatFile {
     #[pin]
     session: Session,
-    #[pin]
-    imports: Imports,
     account: Account,
     _seat: Option<Seat>,
     device: ARef<QdaDevice>,
@@ -103,7 +101,6 @@ impl MiscDevice for CompatFile {
         KBox::try_pin_init(
             try_pin_init!(Self {
                 session <- Session::new(channel, node.access),
-                imports <- Imports::new(),
                 account: Account::new()?,
                 _seat: seat,
                 device: node.device.clone(),
@@ -155,17 +152,20 @@ impl Names for CompatFile {
     }
 
     fn fd(&self, fd: i32) -> Result<ARef<Buffer>> {
-        self.imports
-            .get(&self.device, fd, |buffer| self.session.forget(buffer))
+        by_fd(&self.device, &self.session, fd)
     }
 }
 
 impl CompatFile {
     fn allocate(&self, size: u64) -> Result<ARef<Buffer>> {
-        // What the program has closed does not count.
-        self.imports
-            .drop_forsaken(|buffer| self.session.forget(buffer));
-        Ok(backend::allocate_for(&self.account, &self.device, size, 0)?.0)
+        let allocate = || backend::allocate_for(&self.account, &self.device, size, 0);
+
+        // What the program has closed does not count, but we can't tell whether it has.
+        let allocated = allocate().or_else(|error| match error {
+            ENOSPC | ENOMEM if self.session.forget_all() => allocate(),
+            other => Err(other),
+        });
+        Ok(allocated?.0)
     }
 
     /// `FASTRPC_IOCTL_INVOKE`.

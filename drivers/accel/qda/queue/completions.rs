@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     call::Outcome,
+    payload::invalidate,
     ring::Completion, //
 };
 use kernel::{
@@ -107,6 +108,7 @@ impl Queue {
             taken += 1;
         };
         self.channel().trim_soon();
+        self.channel().end_threads_soon();
         match result {
             Err(error) if taken == 0 => Err(error),
             _ => Ok(taken),
@@ -127,7 +129,13 @@ impl Queue {
             kept,
         } = completion;
 
-        let (mut item, spare) = match kept {
+        if let Item::Sent(pending) = &kept {
+            if let Err(error) = invalidate(pending, None) {
+                self.put_back(slot, kept);
+                return Err(error);
+            }
+        }
+        let (item, spare) = match kept {
             Item::Sent(pending) => match pending.reclaim() {
                 (Outcome::Status(status), Some(payload), spare) => {
                     (Item::Answered(status, payload), spare)
@@ -150,16 +158,7 @@ impl Queue {
             result,
         });
         if let Err(error) = delivered {
-            let mut state = self.state.lock();
-            // Nothing that the process had may stay behind it.
-            if state.ended {
-                let old = core::mem::replace(&mut item, Item::Failed(EPIPE));
-                state.ring.give_back(slot, item);
-                drop(state);
-                drop(old);
-            } else {
-                state.ring.give_back(slot, item);
-            }
+            self.put_back(slot, item);
             return Err(error);
         }
 
@@ -169,6 +168,21 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Has a completion that could not be taken be the next again, and tells whoever waits.
+    fn put_back(&self, slot: u16, mut item: Item) {
+        let mut state = self.state.lock();
+        let mut old = None;
+
+        // Nothing that the process had may stay behind it.
+        if state.ended {
+            old = Some(core::mem::replace(&mut item, Item::Failed(EPIPE)));
+        }
+        state.ring.give_back(slot, item);
+        drop(state);
+        self.changed.notify_all();
+        drop(old);
     }
 
     /// What there is to wait for.

@@ -7,6 +7,7 @@
 //! time for:
 //!
 //! - `proto_props`: messages, scalars, contexts, replies.
+//! - `kept_props`: what is kept for some time beside a list in the order of uses.
 //! - `layout_props`: where the DSP finds the arguments of a call, by the independent decoder of
 //!   `decode`.
 //! - `exits_props`: notices of processes that have ended beside a simple model of them.
@@ -24,6 +25,8 @@
 
 #[path = "../../../../drivers/accel/qda/exits.rs"]
 pub mod exits;
+#[path = "../../../../drivers/accel/qda/kept.rs"]
+pub mod kept;
 #[path = "../../../../drivers/accel/qda/layout.rs"]
 pub mod layout;
 #[path = "../../../../drivers/accel/qda/numbers.rs"]
@@ -47,6 +50,7 @@ pub mod turns;
 
 mod decode;
 mod exits_props;
+mod kept_props;
 mod layout_props;
 mod numbers_props;
 mod pages_props;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the numbers of buffers promise, tried beside a model: a map.
+//! What the numbers of buffers promise, tried beside a model: a list.
 
 use crate::numbers::Numbers;
 use kernel::prelude::*;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -40,85 +39,107 @@ enum Map {
 }
 
 struct Model {
+    number: i32,
     buffer: u8,
     lent: u32,
     map: Map,
 }
 
-fn gone(model: &mut BTreeMap<i32, Model>, number: i32) -> Option<u8> {
-    let entry = &model[&number];
-    if entry.lent == 0 && entry.map == Map::No {
-        return model.remove(&number).map(|entry| entry.buffer);
+/// The last entry for which `wanted` holds.
+fn last(model: &[Model], wanted: impl Fn(&Model) -> bool) -> Option<usize> {
+    (0..model.len()).rev().find(|&index| wanted(&model[index]))
+}
+
+fn entry(model: &mut Vec<Model>, number: i32, buffer: u8) -> &mut Model {
+    let known = last(model, |entry| {
+        entry.number == number && entry.buffer == buffer
+    });
+    let index = known.unwrap_or_else(|| {
+        model.push(Model {
+            number,
+            buffer,
+            lent: 0,
+            map: Map::No,
+        });
+        model.len() - 1
+    });
+    &mut model[index]
+}
+
+fn gone(model: &mut Vec<Model>, index: usize) -> Option<u8> {
+    if model[index].lent == 0 && model[index].map == Map::No {
+        return Some(model.remove(index).buffer);
     }
     None
 }
 
 proptest! {
     #[test]
-    fn a_number_is_one_buffer_until_nothing_holds_it(ops in prop::collection::vec(op(), 0..100)) {
+    fn what_is_held_stays_and_what_was_lent_last_comes_back_first(
+        ops in prop::collection::vec(op(), 0..100),
+    ) {
         let mut numbers = Numbers::new();
-        let mut model: BTreeMap<i32, Model> = BTreeMap::new();
+        let mut model = Vec::new();
 
         for op in ops {
             match op {
                 Op::Lend(number, buffer) => {
-                    let other = model.get(&number).is_some_and(|entry| entry.buffer != buffer);
-                    let expected = if other { Err(EEXIST) } else { Ok(()) };
-                    prop_assert_eq!(numbers.lend(number, buffer), expected);
-                    if !other {
-                        let new = Model { buffer, lent: 0, map: Map::No };
-                        model.entry(number).or_insert(new).lent += 1;
-                    }
+                    prop_assert_eq!(numbers.lend(number, buffer), Ok(()));
+                    entry(&mut model, number, buffer).lent += 1;
                 }
                 Op::TakeBack(number) => {
-                    let expected = match model.get_mut(&number) {
-                        Some(entry) if entry.lent > 0 => {
-                            entry.lent -= 1;
-                            (true, gone(&mut model, number))
+                    let lent = last(&model, |entry| entry.number == number && entry.lent > 0);
+                    let expected = match lent {
+                        Some(index) => {
+                            model[index].lent -= 1;
+                            (true, gone(&mut model, index))
                         }
-                        _ => (false, None),
+                        None => (false, None),
                     };
                     prop_assert_eq!(numbers.take_back(number), expected);
                 }
                 Op::AskMap(number, buffer) => {
-                    let taken = model
-                        .get(&number)
-                        .is_some_and(|entry| entry.buffer != buffer || entry.map != Map::No);
+                    let current = last(&model, |entry| entry.number == number);
+                    let taken = current.is_some_and(|index| model[index].buffer != buffer)
+                        || model
+                            .iter()
+                            .any(|entry| entry.number == number && entry.map != Map::No);
                     let expected = if taken { Err(EEXIST) } else { Ok(()) };
                     prop_assert_eq!(numbers.ask_map(number, buffer), expected);
                     if !taken {
-                        let new = Model { buffer, lent: 0, map: Map::No };
-                        model.entry(number).or_insert(new).map = Map::Asked;
+                        entry(&mut model, number, buffer).map = Map::Asked;
                     }
                 }
                 // The driver says these two only of what it has asked for.
                 Op::Mapped(number, address) => {
-                    if let Some(entry) = model.get_mut(&number) {
-                        if entry.map == Map::Asked {
-                            entry.map = Map::At(address);
-                            numbers.mapped(number, address, 10);
-                        }
+                    let asked = |entry: &Model| entry.number == number && entry.map == Map::Asked;
+                    if let Some(index) = last(&model, asked) {
+                        model[index].map = Map::At(address);
+                        numbers.mapped(number, address, 10);
                     }
                 }
                 Op::Unmapped(number) => {
-                    if model.get(&number).is_some_and(|entry| entry.map == Map::Asked) {
-                        model.get_mut(&number).unwrap().map = Map::No;
-                        prop_assert_eq!(numbers.unmapped(number), gone(&mut model, number));
+                    let asked = |entry: &Model| entry.number == number && entry.map == Map::Asked;
+                    if let Some(index) = last(&model, asked) {
+                        model[index].map = Map::No;
+                        prop_assert_eq!(numbers.unmapped(number), gone(&mut model, index));
                     }
                 }
                 Op::AskUnmap(number, address) => {
-                    let matches: Vec<_> = model
-                        .iter()
-                        .filter(|(n, entry)| {
-                            entry.map == Map::At(address) && number.is_none_or(|m| m == **n)
+                    let matches: Vec<_> = (0..model.len())
+                        .filter(|&index| {
+                            model[index].map == Map::At(address)
+                                && number.is_none_or(|number| number == model[index].number)
                         })
-                        .map(|(n, _)| *n)
                         .collect();
                     match numbers.ask_unmap(number, address) {
                         Ok((found, len)) => {
-                            prop_assert!(matches.contains(&found));
+                            let index = matches
+                                .into_iter()
+                                .find(|&index| model[index].number == found);
+                            prop_assert!(index.is_some());
                             prop_assert_eq!(len, 10);
-                            model.get_mut(&found).unwrap().map = Map::Asked;
+                            model[index.unwrap()].map = Map::Asked;
                         }
                         Err(error) => {
                             prop_assert_eq!(error, EINVAL);
@@ -128,8 +149,17 @@ proptest! {
                 }
             }
             for number in -1..5 {
-                let expected = model.get(&number).map(|entry| &entry.buffer);
-                prop_assert_eq!(numbers.get(number), expected);
+                let of = |wanted: &dyn Fn(&Model) -> bool| {
+                    let index = last(&model, |entry| entry.number == number && wanted(entry))?;
+                    Some(&model[index].buffer)
+                };
+                prop_assert_eq!(numbers.get(number), of(&|_| true));
+                prop_assert_eq!(numbers.lent(number), of(&|entry| entry.lent > 0));
+                prop_assert_eq!(numbers.mapping(number), of(&|entry| entry.map != Map::No));
+            }
+            for buffer in 0..3 {
+                let held = model.iter().any(|entry| entry.buffer == buffer);
+                prop_assert_eq!(numbers.find_held(|&other| other == buffer).is_some(), held);
             }
         }
     }
