@@ -147,9 +147,10 @@ impl<T: PartialEq> Numbers<T> {
     /// - [`ENOSPC`]: too many numbers are held.
     /// - [`ENOMEM`].
     pub(crate) fn ask_map(&mut self, number: i32, buffer: T) -> Result {
-        if self.get(number).is_some_and(|held| *held != buffer)
-            || self.mapping_of(number).is_some()
-        {
+        let is_in_the_way =
+            |entry: &Entry<T>| entry.buffer != buffer || entry.mapping != Mapping::None;
+
+        if self.find(number, is_in_the_way).is_some() {
             return Err(EEXIST);
         }
 

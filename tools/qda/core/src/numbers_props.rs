@@ -99,11 +99,10 @@ proptest! {
                     prop_assert_eq!(numbers.take_back(number), expected);
                 }
                 Op::AskMap(number, buffer) => {
-                    let current = last(&model, |entry| entry.number == number);
-                    let taken = current.is_some_and(|index| model[index].buffer != buffer)
-                        || model
-                            .iter()
-                            .any(|entry| entry.number == number && entry.map != Map::No);
+                    let taken = model.iter().any(|entry| {
+                        entry.number == number
+                            && (entry.buffer != buffer || entry.map != Map::No)
+                    });
                     let expected = if taken { Err(EEXIST) } else { Ok(()) };
                     prop_assert_eq!(numbers.ask_map(number, buffer), expected);
                     if !taken {

@@ -122,6 +122,13 @@ int qda_session_kind(int fd, __u32 kind)
 	return qda_session(fd, (struct drm_qda_session_create) { .kind = kind });
 }
 
+__u64 qda_max_buffer(int fd)
+{
+	__u64 size;
+
+	return qda_param(fd, QDA_PARAM_MAX_BUFFER, 0, &size) ? 0 : size;
+}
+
 int qda_param(int fd, __u32 param, __u32 index, __u64 *value)
 {
 	struct drm_qda_get_param arg = { .param = param, .index = index };

@@ -97,6 +97,9 @@ int qda_session(int fd, struct drm_qda_session_create arg);
 /** qda_session_kind() - qda_session() with a kind that needs nothing else. */
 int qda_session_kind(int fd, __u32 kind);
 
+/** qda_max_buffer() - size of the largest buffer that the DSP can map, in bytes; 0 for an error. */
+__u64 qda_max_buffer(int fd);
+
 /** qda_param() - ask for a number by DRM_QDA_GET_PARAM. Return: 0 or -errno. */
 int qda_param(int fd, __u32 param, __u32 index, __u64 *value);
 

@@ -131,7 +131,7 @@ TEST_F(basic, gem_create_refused)
 	__u32 handle;
 
 	EXPECT_EQ(-EINVAL, gem_create(self->fd, 0, &handle));
-	EXPECT_EQ(-E2BIG, gem_create(self->fd, QDA_MAX_BUFFER_SIZE + 1, &handle));
+	EXPECT_EQ(-E2BIG, gem_create(self->fd, qda_max_buffer(self->fd) + 1, &handle));
 	EXPECT_EQ(-E2BIG, gem_create(self->fd, 1ULL << 32, &handle));
 	EXPECT_EQ(-E2BIG, gem_create(self->fd, 1ULL << 63, &handle));
 	EXPECT_EQ(-E2BIG, gem_create(self->fd, ~0ULL, &handle));
@@ -144,7 +144,7 @@ TEST_F(basic, gem_create_largest)
 	__u32 handle;
 
 	/* Costs no memory until it is touched. */
-	ASSERT_EQ(0, gem_create(self->fd, QDA_MAX_BUFFER_SIZE, &handle));
+	ASSERT_EQ(0, gem_create(self->fd, qda_max_buffer(self->fd), &handle));
 	EXPECT_EQ(0, qda_gem_close(self->fd, handle));
 }
 
