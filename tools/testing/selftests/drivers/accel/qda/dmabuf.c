@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <drm/drm.h>
+#include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 
@@ -30,17 +32,47 @@ int dmabuf_import(int fd, int dmabuf, __u32 *handle)
 	return 0;
 }
 
-int dmabuf_heap(size_t size)
+int dmabuf_alloc(const char *heap, size_t size)
 {
 	struct dma_heap_allocation_data args = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
-	int heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
-	int ret;
+	char path[64];
+	int fd, ret;
 
-	if (heap < 0)
+	snprintf(path, sizeof(path), "/dev/dma_heap/%s", heap);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	ret = ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &args) ? -errno : (int)args.fd;
-	close(heap);
+	ret = ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &args) ? -errno : (int)args.fd;
+	close(fd);
 	return ret;
+}
+
+int dmabuf_heap(size_t size)
+{
+	return dmabuf_alloc("system", size);
+}
+
+long long dmabuf_views(const char *counter)
+{
+	char path[64];
+	long long value;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/two-views/%s", counter);
+	file = fopen(path, "re");
+	if (!file)
+		return -ENOENT;
+	if (fscanf(file, "%lld", &value) != 1)
+		value = -EIO;
+	fclose(file);
+	return value;
+}
+
+int dmabuf_sync(int dmabuf, __u64 flags)
+{
+	struct dma_buf_sync sync = { .flags = flags };
+
+	return ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync) ? -errno : 0;
 }
 
 int dmabuf_udmabuf(size_t size)
