@@ -64,6 +64,13 @@ const CANARY: Boot = Boot {
 /// A GPU, which the driver `virtio_gpu` binds.
 const GPU: &[&str] = &["-device", "virtio-gpu-pci"];
 
+/// A boot with buffers that model caches.
+const CACHES: Boot = Boot {
+    script: "caches",
+    limit: 420,
+    ..PLAIN
+};
+
 /// A boot that tries one board; `args` are its DSPs, and the kselftests to run.
 const BOARD: Boot = Boot {
     script: "board",
@@ -420,6 +427,35 @@ pub const SUITES: &[Suite] = &[
             args: &["2", "qda_map"],
             ..PLAIN
         }]),
+    },
+    Suite {
+        name: "caches",
+        about: "the CPU and the DSP see what the other one writes, without coherent caches",
+        what: What::Guest(&[
+            Boot {
+                board: "sdm845",
+                args: &["qda", "3", "qda_caches", "fastrpc_caches"],
+                ..CACHES
+            },
+            Boot {
+                board: "two-dsp-incoherent-smem",
+                args: &["qda", "2", "qda_caches", "fastrpc_caches"],
+                prefix: "smem: ",
+                ..CACHES
+            },
+            Boot {
+                args: &["qda", "2", "qda_caches", "fastrpc_caches"],
+                prefix: "coherent: ",
+                ..CACHES
+            },
+            Boot {
+                board: "sdm845",
+                profile: Profile::Fastrpc,
+                args: &["fastrpc", "fastrpc_caches"],
+                prefix: "fastrpc.ko: ",
+                ..CACHES
+            },
+        ]),
     },
     Suite {
         name: "pds",
