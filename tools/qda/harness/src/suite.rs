@@ -267,6 +267,14 @@ pub const SUITES: &[Suite] = &[
                 ..PLAIN
             },
             Boot {
+                board: "two-dsp-noncoherent",
+                script: "nodes",
+                args: &["2", "reference"],
+                limit: 180,
+                prefix: "non-coherent: ",
+                ..PLAIN
+            },
+            Boot {
                 board: "clients",
                 script: "nodes",
                 args: &["4", "fastrpc_nodes", "fastrpc_signals"],
@@ -292,6 +300,14 @@ pub const SUITES: &[Suite] = &[
                 script: "published",
                 args: &["2"],
                 limit: 300,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-noncoherent",
+                script: "published",
+                args: &["2"],
+                limit: 300,
+                prefix: "non-coherent: ",
                 ..PLAIN
             },
             Boot {
@@ -403,30 +419,58 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "gem",
         about: "buffers: where their memory comes from, how much, and how the DSP uses them",
-        what: What::Guest(&[Boot {
-            script: "tests",
-            args: &["2", "qda_gem", "qda_memory"],
-            limit: 240,
-            ..PLAIN
-        }]),
+        what: What::Guest(&[
+            Boot {
+                script: "tests",
+                args: &["2", "qda_gem", "qda_memory"],
+                limit: 240,
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-noncoherent",
+                script: "tests",
+                args: &["2", "qda_gem", "qda_memory"],
+                limit: 240,
+                prefix: "non-coherent: ",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "prime",
         about: "buffers from and to elsewhere, by dma-buf",
-        what: What::Guest(&[Boot {
-            script: "tests",
-            args: &["2", "qda_prime"],
-            ..PLAIN
-        }]),
+        what: What::Guest(&[
+            Boot {
+                script: "tests",
+                args: &["2", "qda_prime"],
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-noncoherent",
+                script: "tests",
+                args: &["2", "qda_prime"],
+                prefix: "non-coherent: ",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "map",
         about: "memory that stays with the DSP process: maps, heap, handle arguments",
-        what: What::Guest(&[Boot {
-            script: "tests",
-            args: &["2", "qda_map"],
-            ..PLAIN
-        }]),
+        what: What::Guest(&[
+            Boot {
+                script: "tests",
+                args: &["2", "qda_map"],
+                ..PLAIN
+            },
+            Boot {
+                board: "two-dsp-noncoherent",
+                script: "tests",
+                args: &["2", "qda_map"],
+                prefix: "non-coherent: ",
+                ..PLAIN
+            },
+        ]),
     },
     Suite {
         name: "caches",

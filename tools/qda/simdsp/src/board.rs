@@ -156,7 +156,8 @@ impl Board {
         let mut text = label_node(&source, "smmuv3@", "smmu")?;
         text = label_node(&text, "intc@", "intc")?;
         text = label_node(&text, "pcie@", "pcie")?;
-        text.push('\n');
+        // Newer versions of QEMU say for the whole machine what each board is to say for its banks.
+        text.push_str("\n/ { /delete-property/ dma-coherent; };\n");
         text.push_str(nodes);
         let dir = dir.to_str().context("name of the board's directory")?;
         let args = ["-I", "dts", "-O", "dtb", "-i", dir];
@@ -456,7 +457,7 @@ mod tests {
     /// The nodes of QEMU's tree that matter here.
     const MACHINE: &str = r#"/dts-v1/;
 / {
-	#address-cells = <2>; #size-cells = <2>; interrupt-parent = <1>;
+	#address-cells = <2>; #size-cells = <2>; interrupt-parent = <1>; dma-coherent;
 	intc@8000000 { phandle = <1>; #interrupt-cells = <3>; interrupt-controller; };
 	smmuv3@9050000 {
 		phandle = <2>; compatible = "arm,smmu-v3"; #iommu-cells = <1>;
@@ -563,6 +564,9 @@ mod tests {
         let [one, two] = &dsp.banks[..] else { panic!() };
         assert_eq!((one.reg, &one.sids[..]), (Some(1), &[0x1401, 0x1411][..]));
         assert!(one.coherent && !two.coherent);
+        let tree = Fdt::new(&board.dtb).unwrap();
+        let root = tree.find_node("/").unwrap();
+        assert!(root.property("dma-coherent").is_none());
         assert_eq!((two.reg, two.sids.len()), (None, 0));
         assert_eq!((one.sessions, two.sessions), (1, 5));
         assert_eq!(board.pci.ecam.base, 0x40_1000_0000);

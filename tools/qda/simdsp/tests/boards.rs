@@ -69,6 +69,37 @@ fn two_dsps() {
     );
 }
 
+/// Whether all banks, or none of them, see the caches of the CPUs.
+fn is_coherent(board: &Board) -> bool {
+    let dsps = board.edges.iter().flat_map(|e| &e.dsps);
+    let all: BTreeSet<bool> = dsps
+        .flat_map(|d| &d.banks)
+        .map(|bank| bank.coherent)
+        .collect();
+    assert_eq!(all.len(), 1);
+    all.contains(&true)
+}
+
+/// Both kinds of boards are there; those named for a SoC are as the SoC's own device tree has it.
+#[test]
+fn coherent_or_not() {
+    for name in [
+        "two-dsp",
+        "two-dsp-smem",
+        "glymur",
+        "kaanapali",
+        "lemans",
+        "sm8550",
+        "talos",
+    ] {
+        assert!(is_coherent(&load(&format!("{name}.dtsi"))), "{name}");
+    }
+    for name in ["two-dsp-noncoherent", "sc8280xp", "sdm845", "sdm845-no-map"] {
+        assert!(!is_coherent(&load(&format!("{name}.dtsi"))), "{name}");
+    }
+    is_two_dsps(&load("two-dsp-noncoherent.dtsi"));
+}
+
 fn is_two_dsps(board: &Board) {
     let cdsp = [
         bank(1, &[0x1401]),
@@ -215,6 +246,7 @@ fn nothing_is_shared() {
     let names = [
         "cdsp",
         "two-dsp",
+        "two-dsp-noncoherent",
         "two-dsp-smem",
         "kaanapali",
         "glymur",
