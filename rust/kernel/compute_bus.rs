@@ -22,6 +22,8 @@ use core::ptr::NonNull;
 
 /// A context bank: the device that memory of a DSP is mapped for.
 ///
+/// What has been unmapped the DSP can't reach any more: the IOMMU, if there is one, is strict.
+///
 /// The device is bound as long as the [`Bank`] exists, and no longer. Thus no DMA mapping or
 /// allocation made for it may outlive the [`Bank`]: whoever makes one keeps an
 /// [`Arc<Bank>`](crate::sync::Arc) next to it, to be dropped after it. `CONFIG_DMA_API_DEBUG`
@@ -90,9 +92,9 @@ impl Bank {
     /// # Errors
     ///
     /// - [`EPROBE_DEFER`] if the bank's IOMMU is not there yet.
-    /// - [`EINVAL`] if the IOMMU does not translate for this bank: another device has the same
-    ///   stream id, or the kernel was started with `iommu.passthrough=1`. Also if `node` is not
-    ///   from a device tree.
+    /// - [`EINVAL`] if the IOMMU does not translate for this bank, for instance because another
+    ///   device has the same stream id, or if it may still use translations that have been undone.
+    ///   Also if `node` is not from a device tree.
     /// - [`EEXIST`] if there is a bank with this name.
     /// - [`EIO`] if `mask` is too narrow for the platform.
     /// - [`ENOMEM`] if there is no memory.
@@ -129,15 +131,6 @@ impl Bank {
         to_result(unsafe {
             bindings::qda_compute_bank_assign_region(self.0.as_ptr(), node.as_raw())
         })
-    }
-
-    /// Makes the IOMMU forget translations that are not in its page tables any more.
-    ///
-    /// Unmapping may leave this for later. To be called before memory that the DSP must not reach
-    /// any more, or the bank itself, is given to somebody else.
-    pub fn flush_iotlb(&self) {
-        // SAFETY: By the type invariant the pointer is that of a bank.
-        unsafe { bindings::qda_compute_bank_flush_iotlb(self.0.as_ptr()) };
     }
 
     /// Returns whether an IOMMU translates the addresses that the DSP uses through this bank.

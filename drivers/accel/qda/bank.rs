@@ -527,10 +527,3 @@ impl AsRef<device::Device<Bound>> for Lease {
         (*self.bank.space).as_ref()
     }
 }
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // Whoever gets the bank next must not be seen through a stale translation.
-        self.bank.space.flush_iotlb();
-    }
-}

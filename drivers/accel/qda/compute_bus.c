@@ -69,24 +69,48 @@ static void qda_compute_bus_dma_cleanup(struct device *dev)
 	iommu_device_unuse_default_domain(dev);
 }
 
+/*
+ * A DSP runs what anybody gives it: each of its accesses is to be translated,
+ * and none by what has been unmapped. The IOMMU core gives banks such a domain,
+ * but not where another device is in the bank's group, or where the IOMMU's
+ * driver decides.
+ *
+ * device_iommu_mapped() is true for an identity domain too, and
+ * of_dma_configure() goes on without an IOMMU after an error. Both would give
+ * the DSP all of the memory, at addresses that it is not able to use.
+ */
+static int qda_compute_bank_check_domain(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (!of_property_present(dev->of_node, "iommus"))
+		return 0;
+
+	if (!qda_compute_bank_is_translated(dev)) {
+		dev_err(dev,
+			"%pOF has no translating IOMMU domain: see what the IOMMU's driver says%s\n",
+			dev->of_node,
+			domain ? ", and try iommu.passthrough=0" : "");
+		return -EINVAL;
+	}
+
+	if (domain->type != IOMMU_DOMAIN_DMA) {
+		dev_err(dev,
+			"%pOF has an IOMMU domain that is not strict: boot with iommu.strict=1\n",
+			dev->of_node);
+		return -EINVAL;
+	}
+
+	return 0;
+}
+
 static int qda_compute_bank_probe(struct device *dev)
 {
 	struct qda_compute_bank *bank = to_bank(dev);
 
-	/*
-	 * device_iommu_mapped() is true for an identity domain too, and
-	 * of_dma_configure() goes on without an IOMMU after an error. Both
-	 * would give the DSP all of the memory, at addresses that it is not
-	 * able to use.
-	 */
-	if (of_property_present(dev->of_node, "iommus") &&
-	    !qda_compute_bank_is_translated(dev)) {
-		dev_err(dev,
-			"%pOF has no translating IOMMU domain (iommu.passthrough=1 is not supported, nor are shared stream IDs without IOMMU groups)\n",
-			dev->of_node);
-		bank->error = -EINVAL;
+	bank->error = qda_compute_bank_check_domain(dev);
+	if (bank->error)
 		return bank->error;
-	}
 
 	bank->error = dma_set_mask_and_coherent(dev, bank->wanted_mask);
 	if (bank->error) {
@@ -132,7 +156,7 @@ static void qda_compute_bank_release(struct device *dev)
  *
  * Return: a device that stays bound until qda_compute_bank_destroy(), or
  * -EPROBE_DEFER if the IOMMU is not there yet, -EINVAL if it doesn't translate
- * for the bank, -EEXIST if the name is taken, or another error of the driver
+ * for the bank, or not strictly, -EEXIST if the name is taken, or another error of the driver
  * core. Never a bank whose DMA would go past its IOMMU.
  */
 struct device *qda_compute_bank_create(struct device *parent,
@@ -243,20 +267,6 @@ bool qda_compute_bank_is_translated(struct device *dev)
 	return domain && domain->type & __IOMMU_DOMAIN_PAGING;
 }
 EXPORT_SYMBOL_GPL(qda_compute_bank_is_translated);
-
-/**
- * qda_compute_bank_flush_iotlb() - make the IOMMU forget past mappings
- * @dev: the bank
- *
- * With lazy invalidation, the default on many systems, the DSP could still
- * reach memory that has been unmapped.
- */
-void qda_compute_bank_flush_iotlb(struct device *dev)
-{
-	if (qda_compute_bank_is_translated(dev))
-		iommu_flush_iotlb_all(iommu_get_domain_for_dev(dev));
-}
-EXPORT_SYMBOL_GPL(qda_compute_bank_flush_iotlb);
 
 /**
  * qda_compute_bank_is_coherent() - does the DSP see the caches of the CPUs?

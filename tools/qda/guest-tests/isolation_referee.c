@@ -5,7 +5,8 @@
  *
  * The board gives the first banks of two CDSPs the stream ids of two "edu" devices, which copy
  * between memory and a buffer of theirs, 100 ms after they are told to. The kernel is to be started
- * with iommu.strict=0, so that it leaves stale translations in the TLB until 10 ms later.
+ * with iommu.strict=0, with which it may leave stale translations in the TLB until 10 ms later, and
+ * with iommu.passthrough=1, with which it may not translate at all: banks are to be kept from both.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,7 @@
 #define TRANSFER_US	100000
 /* For how long the kernel may leave a translation in the TLB. */
 #define STALE_US	10000
-/* Rounds of the last test: how many must hit that time, and how many are tried for it. */
+/* Rounds of the last tests: how many must hit that time, and how many are tried for it. */
 #define HITS		8
 #define MAX_ROUNDS	80
 #define PATIENCE	20000
@@ -274,6 +275,15 @@ static void good_and_bad(struct tap *tap)
 	problems += simdsp_end();
 }
 
+/* Waits for a moment. */
+static void sleep_until(long long at)
+{
+	while (at - now_us() > 1500)
+		usleep(500);
+	while (now_us() < at)
+		;
+}
+
 /* The bank's first owner: tells of its memory, then closes at the given moment. */
 static int owner(struct child *parent, void *arg)
 {
@@ -291,10 +301,7 @@ static int owner(struct child *parent, void *arg)
 	/* The moment comes as microseconds from now, by the clock that all share. */
 	at = child_hear(parent, PATIENCE);
 	at += (long long)child_hear(parent, PATIENCE) * 1000000;
-	while (at - now_us() > 1500)
-		usleep(500);
-	while (now_us() < at)
-		;
+	sleep_until(at);
 	/* A mapping of it would keep the file open. */
 	munmap(me.bufs[1].map, SIZE);
 	close(me.fd);
@@ -309,6 +316,25 @@ static int owner(struct child *parent, void *arg)
 enum verdict { REFUSED, LEAKED, BEFORE, BROKEN };
 
 /*
+ * What the device got, which it copies into @buf at @iova: 0xaa was there before the memory was out
+ * of its reach, 0xbb after that.
+ */
+static enum verdict what_it_got(const struct qda_buf *buf, __u64 iova)
+{
+	memset(buf->map, 0, SIZE);
+	if (edu_copy(sids[0], "write", iova, WORD))
+		return BROKEN;
+	switch (buf->map[0]) {
+	case 0xbb:
+		return LEAKED;
+	case 0xaa:
+		return BEFORE;
+	default:
+		return REFUSED;
+	}
+}
+
+/*
  * One round: the device begins to read the first owner's memory and does so 100 ms later; meanwhile
  * the owner goes. What the device got is copied to the next owner. @delay says when the owner goes;
  * @gap, how long after that the device read.
@@ -318,6 +344,7 @@ static enum verdict round_of_owners(int delay, long long *gap)
 	struct session next = { 0 };
 	__u64 iova[2], mine[2];
 	long long started, closed;
+	enum verdict verdict;
 	struct child child;
 	int dmabuf, bank, ret;
 	__u8 *secret;
@@ -359,22 +386,56 @@ static enum verdict round_of_owners(int delay, long long *gap)
 		printf("# error %d, bank %u after %d\n", -ret, next.bank, bank);
 		return BROKEN;
 	}
-	memset(next.bufs[1].map, 0, SIZE);
-	ret = edu_copy(sids[0], "write", mine[1], WORD);
-	if (ret)
-		return BROKEN;
-	bank = next.bufs[1].map[0];
+	verdict = what_it_got(&next.bufs[1], mine[1]);
 	session_end(&next);
 	munmap(secret, SIZE);
 	close(dmabuf);
-	switch (bank) {
-	case 0xbb:
-		return LEAKED;
-	case 0xaa:
-		return BEFORE;
-	default:
-		return REFUSED;
-	}
+	return verdict;
+}
+
+/* The session that lives on in round_of_buffers(). */
+static struct session living;
+
+/*
+ * One round: the device begins to read a buffer and does so 100 ms later; meanwhile the program
+ * closes the buffer, and goes on with its session. @delay and @gap as in round_of_owners().
+ */
+static enum verdict round_of_buffers(int delay, long long *gap)
+{
+	long long started, closed;
+	struct qda_buf freed;
+	enum verdict verdict;
+	__u64 iova[2];
+	int dmabuf, ret;
+
+	dmabuf = session_dmabuf(ORIGIN_HEAP, SIZE);
+	if (dmabuf < 0 || session_import(living.fd, dmabuf, SIZE, &freed))
+		return BROKEN;
+	memset(freed.map, 0xaa, SIZE);
+
+	living.args[0] = qda_ref(&freed, 0, SIZE);
+	ret = simdsp_call_start(&living.call, living.fd, living.handle,
+				QDA_SCALARS(SIMDSP_HOLD, 2, 0), living.args);
+	ret = ret ?: session_find(DSP, iova) ?: session_release(&living);
+	/* Now the translation is in the TLB. */
+	ret = ret ?: edu_copy(sids[0], "read", iova[0], WORD);
+
+	started = now_us();
+	ret = ret ?: edu_start(sids[0], "read", iova[0], WORD);
+	started = (started + now_us()) / 2;
+	sleep_until(started + delay);
+	ret = ret ?: qda_gem_close(living.fd, freed.handle);
+	/* From here on this memory is none of the DSP's business. */
+	closed = now_us();
+	memset(freed.map, 0xbb, SIZE);
+	*gap = started + TRANSFER_US - closed;
+	ret = ret ?: edu_wait(sids[0]);
+	if (ret)
+		printf("# error %d\n", -ret);
+	verdict = ret ? BROKEN : what_it_got(&living.bufs[1], iova[1]);
+	munmap(freed.map, SIZE);
+	close(dmabuf);
+	return verdict;
 }
 
 /* Takes all banks but the first device's. Return: how many, or a negative errno. */
@@ -402,23 +463,17 @@ static int take_other_banks(int *fds, int max)
 	return count;
 }
 
-/* What the bank's former owner had mapped is out of the next one's reach, TLB or not. */
-static void former_owner(struct tap *tap)
+/* Whether the device gets nothing in any of so many rounds that hit the time when it might. */
+static bool nothing_leaks(enum verdict (*round)(int delay, long long *gap))
 {
 	int rounds = 0, hits = 0, early = 0, leaked = 0, broken = 0;
 	int delay = TRANSFER_US - STALE_US;
-	int others[8], count;
 
-	count = simdsp_begin("referee-owners") ?: take_other_banks(others, 8);
-	if (count < 0) {
-		printf("# the other banks: error %d\n", -count);
-		broken++;
-	}
 	while (!broken && !leaked && hits < HITS && rounds < MAX_ROUNDS) {
 		long long gap = 0;
 
 		rounds++;
-		switch (round_of_owners(delay, &gap)) {
+		switch (round(delay, &gap)) {
 		case REFUSED:
 			hits += gap > 0 && gap < STALE_US;
 			break;
@@ -426,7 +481,7 @@ static void former_owner(struct tap *tap)
 			early++;
 			break;
 		case LEAKED:
-			printf("# the device read %lld us after the owner had gone\n", gap);
+			printf("# the device read %lld us after the memory had gone\n", gap);
 			leaked++;
 			break;
 		case BROKEN:
@@ -436,12 +491,41 @@ static void former_owner(struct tap *tap)
 		/* Aim at the middle of the time in which the TLB may be stale. */
 		delay += (gap - STALE_US / 3) / 2;
 	}
-	printf("# %d rounds: %d reads within %d us after the owner went, %d before, %d leaked\n",
+	printf("# %d rounds: %d reads within %d us after the memory went, %d before, %d leaked\n",
 	       rounds, hits, STALE_US, early, leaked);
-	tap_result(tap, !broken && !leaked && hits == HITS,
+	return !broken && !leaked && hits == HITS;
+}
+
+/* What the bank's former owner had mapped is out of the next one's reach, TLB or not. */
+static void former_owner(struct tap *tap)
+{
+	int others[8], count;
+
+	count = simdsp_begin("referee-owners") ?: take_other_banks(others, 8);
+	if (count < 0)
+		printf("# the other banks: error %d\n", -count);
+	tap_result(tap, count >= 0 && nothing_leaks(round_of_owners),
 		   "memory of a bank's former owner is out of reach");
 	while (count > 0)
 		close(others[--count]);
+	problems += simdsp_end();
+}
+
+/* So is what a session that lives on has closed. */
+static void freed_buffer(struct tap *tap)
+{
+	int ret = simdsp_begin("referee-buffers");
+	__u64 iova[2];
+
+	ret = ret ?: session_start(&living, DSP, -1);
+	ret = ret ?: session_find(DSP, iova) ?: session_release(&living);
+	if (!ret && first_stream(DSP, living.bank) != sids[0])
+		ret = -ENODEV;
+	if (ret)
+		printf("# the session: error %d\n", -ret);
+	tap_result(tap, !ret && nothing_leaks(round_of_buffers),
+		   "a buffer that was closed is out of reach");
+	session_end(&living);
 	problems += simdsp_end();
 }
 
@@ -451,7 +535,7 @@ int main(void)
 	struct survey survey;
 	char line[SIMDSP_LINE];
 
-	tap_plan(8);
+	tap_plan(9);
 	if (simdsp_begin("referee-edus") || simdsp_cmd(line, "edus") || atoi(line) != 2) {
 		printf("Bail out! the board has no two edu devices\n");
 		return 1;
@@ -463,6 +547,7 @@ int main(void)
 	}
 	good_and_bad(&tap);
 	former_owner(&tap);
+	freed_buffer(&tap);
 	tap_result(&tap, !problems, "the DSP saw no problem");
 	if (dsp_survey(&survey))
 		survey.mapped = -1;

@@ -349,7 +349,7 @@ fn show_walks(walks: &[simdsp::trace::Walk]) {
 /// Runs the suite "isolation" with many kills, and shows what its programs print.
 fn isolation(paths: &Paths, kills: u32, seed: u32) -> Result<bool> {
     let mut cases = Vec::new();
-    for boot in &suite::ISOLATION {
+    for (number, boot) in suite::ISOLATION.iter().enumerate() {
         println!("== {}, {}", boot.board, boot.script);
         let mut boot = boot.clone();
         let mut args: Vec<_> = boot.args.iter().map(ToString::to_string).collect();
@@ -358,7 +358,7 @@ fn isolation(paths: &Paths, kills: u32, seed: u32) -> Result<bool> {
             // A kill takes a tenth of a second, more on a slow machine.
             boot.limit += u64::from(kills);
         }
-        let log = format!("isolation.{}.console.log", boot.board);
+        let log = format!("isolation.{number}-{}.console.log", boot.board);
         let wish = Wish {
             args: Some(args),
             console_log: Some(paths.build.join(log)),

@@ -370,8 +370,7 @@ TEST_F(banks, domain_of_the_iommu_is_kept)
 	if (glob(BANKS "/cdsp-*/iommu_group/type", 0, NULL, &groups))
 		SKIP(return, "no bank is behind an IOMMU");
 	for (size_t i = 0; i < groups.gl_pathc; i++) {
-		/* DMA-FQ is the kernel's own lazy way of what it does anyway, and may be set. */
-		static const char * const types[] = { "identity", "auto", "DMA" };
+		static const char * const types[] = { "identity", "auto", "DMA", "DMA-FQ" };
 
 		for (size_t j = 0; j < ARRAY_SIZE(types); j++) {
 			int fd = open(groups.gl_pathv[i], O_WRONLY | O_CLOEXEC);
