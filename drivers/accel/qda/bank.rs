@@ -8,14 +8,17 @@
 //! nobody ever gets a bank in which something of another is still mapped. Which slot a client gets
 //! is in [`crate::slots`].
 
+mod maker;
+
+pub(crate) use self::maker::assign_region;
+use self::maker::Maker;
 use crate::{
     domain::Domain,
     layout::BankPrefix,
     slots::{
         Choice,
         Slots,
-        Want,
-        PHYSICAL, //
+        Want, //
     },
     soc::SocData, //
 };
@@ -24,18 +27,13 @@ use kernel::{
     current,
     device::{
         self,
-        property::{
-            FwNode,
-            NArgs, //
-        },
+        property::FwNode,
         Bound, //
     },
-    dma::DmaMask,
     mm::Mm,
     new_condvar,
     new_mutex,
     prelude::*,
-    str::CString,
     sync::{
         aref::ARef,
         atomic::{
@@ -53,9 +51,6 @@ use kernel::{
 
 /// How long [`Pool::lease`] waits for a slot whose DSP process is just ending, in milliseconds.
 const RELEASE_WAIT_MS: u32 = 11_000;
-
-/// Most slots of one bank that `qcom,nsessions` may ask for.
-const MAX_SESSIONS: u32 = 64;
 
 /// A client: whoever has one address space, however many files it has opened.
 ///
@@ -92,134 +87,6 @@ pub(crate) struct Bank {
     prefix: BankPrefix,
 }
 
-/// One stream of an IOMMU.
-struct Stream {
-    iommu: usize,
-    id: u64,
-    mask: u64,
-}
-
-impl Stream {
-    /// The streams that a bank's `iommus` names.
-    fn of(node: &FwNode) -> Result<KVec<Self>> {
-        let mut streams = KVec::new();
-
-        for index in 0.. {
-            let nargs = NArgs::Prop(c"#iommu-cells");
-            let Ok(args) = node.property_get_reference_args(c"iommus", nargs, index) else {
-                break;
-            };
-            streams.push(
-                Self {
-                    iommu: args
-                        .fwnode()
-                        .map_or(0, |iommu| core::ptr::from_ref(iommu).addr()),
-                    id: args.as_slice().first().copied().unwrap_or(0),
-                    mask: args.as_slice().get(1).copied().unwrap_or(0),
-                },
-                GFP_KERNEL,
-            )?;
-        }
-        Ok(streams)
-    }
-
-    /// Whether the IOMMU can't tell them apart.
-    fn overlaps(&self, other: &Self) -> bool {
-        self.iommu == other.iommu && (self.id ^ other.id) & !(self.mask | other.mask) == 0
-    }
-}
-
-/// What [`Pool::new`] has made so far.
-struct Maker<'a> {
-    parent: &'a device::Device<Bound>,
-    node: &'a FwNode,
-    dsp: &'a CStr,
-    soc: &'a SocData,
-    /// Address spaces, with the streams that lead to them.
-    spaces: KVec<(Arc<AddressSpace>, KVec<Stream>)>,
-    banks: KVec<Arc<Bank>>,
-    slots: Slots<Client>,
-}
-
-impl Maker<'_> {
-    /// The address space of the bank that `node` describes, made now if there is none. Returns its
-    /// index.
-    fn space(&mut self, node: &FwNode, number: u32) -> Result<usize> {
-        let streams = Stream::of(node)?;
-        let known = self.spaces.iter_mut().enumerate().find(|(_, (_, known))| {
-            known
-                .iter()
-                .any(|stream| streams.iter().any(|other| stream.overlaps(other)))
-        });
-        if let Some((index, (_, known))) = known {
-            dev_info!(
-                self.parent,
-                "context bank {} shares a stream with another, and its address space\n",
-                number
-            );
-            for stream in streams {
-                known.push(stream, GFP_KERNEL)?;
-            }
-            return Ok(index);
-        }
-
-        let name = CString::try_from_fmt(fmt!("{}-{}", self.dsp, number))?;
-        let domain = Domain::of(self.dsp.to_bytes())?;
-        let mask = DmaMask::try_new(self.soc.dma_bits(domain))?;
-        let space = AddressSpace::new(Some(self.parent), node, &name, mask)?;
-        if !space.is_translated() && domain.has_pool() {
-            assign_region(&space, self.node)?;
-        }
-        self.spaces
-            .push((Arc::new(space, GFP_KERNEL)?, streams), GFP_KERNEL)?;
-        Ok(self.spaces.len() - 1)
-    }
-
-    /// Adds the bank that `node` describes, with its slots.
-    fn add(&mut self, node: &FwNode, number: u32) -> Result {
-        let prefix = BankPrefix::new(number, self.soc.bank_position())?;
-        let sessions = node
-            .property_read::<u32>(c"qcom,nsessions")
-            .or(1)
-            .clamp(1, MAX_SESSIONS);
-        let index = self.space(node, number)?;
-        let space = self.spaces[index].0.clone();
-        let index = if space.is_translated() {
-            index
-        } else {
-            PHYSICAL
-        };
-        let bank = Arc::new(
-            Bank {
-                space,
-                number,
-                prefix,
-            },
-            GFP_KERNEL,
-        )?;
-
-        for _ in 0..sessions {
-            self.banks.push(bank.clone(), GFP_KERNEL)?;
-            self.slots.add(index)?;
-        }
-        Ok(())
-    }
-}
-
-/// Has memory for `space` come from the region that `node`, the DSP's, reserves. Returns whether
-/// there is one.
-///
-/// # Errors
-///
-/// As [`AddressSpace::assign_region`], but for a region that there is not.
-pub(crate) fn assign_region(space: &AddressSpace, node: &FwNode) -> Result<bool> {
-    match space.assign_region(node) {
-        Ok(()) => Ok(true),
-        Err(ENODEV) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 struct Inner {
     /// The bank of each slot.
     banks: KVec<Arc<Bank>>,
@@ -248,41 +115,19 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// - [`ENODEV`]: there is no bank.
-    /// - [`EINVAL`]: a bank has no `reg`, one that does not fit into an address, or that of
-    ///   another; or the IOMMU does not translate for it.
-    /// - whatever making a bank's device reports.
+    /// - [`ENODEV`]: there is no bank, or none that works.
+    /// - [`EPROBE_DEFER`] and [`ENOMEM`]: there may be more of them later.
     pub(crate) fn new(
         parent: &device::Device<Bound>,
         node: &FwNode,
         dsp: &CStr,
         soc: &SocData,
     ) -> Result<Arc<Self>> {
-        let mut maker = Maker {
-            parent,
-            node,
-            dsp,
-            soc,
-            spaces: KVec::new(),
-            banks: KVec::new(),
-            slots: Slots::new(),
-        };
+        let mut maker = Maker::new(parent, node, dsp, soc);
 
-        for child in node.children() {
-            if !child.is_compatible(c"qcom,fastrpc-compute-cb") || !child.is_available() {
-                continue;
-            }
-            let number: u32 = child.property_read(c"reg").required_by(parent)?;
-            if maker.banks.iter().any(|bank| bank.number == number) {
-                dev_err!(parent, "two context banks have the number {}\n", number);
-                return Err(EINVAL);
-            }
-            maker.add(&child, number).inspect_err(|error| {
-                dev_err!(parent, "context bank {}: {:?}\n", number, error);
-            })?;
-        }
+        maker.add_all()?;
         if maker.banks.is_empty() {
-            dev_err!(parent, "no context bank in the device tree\n");
+            dev_err!(parent, "no context bank in the device tree that works\n");
             return Err(ENODEV);
         }
 

@@ -19,7 +19,7 @@
 //! - [`bank`], [`region`]: context banks and their leases, and memory for those without an IOMMU.
 //! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`ring`], [`threads`], [`turns`], [`state`], [`slots`],
-//!   [`numbers`], [`kept`], [`domain`], [`exits`], [`pages`], [`words`]: pure code.
+//!   [`streams`], [`numbers`], [`kept`], [`domain`], [`exits`], [`pages`], [`words`]: pure code.
 
 mod arena;
 mod attributes;
@@ -64,6 +64,7 @@ mod slots;
 mod soc;
 mod space;
 mod state;
+mod streams;
 mod submission;
 mod sync;
 mod table;

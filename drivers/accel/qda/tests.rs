@@ -18,5 +18,6 @@ mod polling;
 mod post;
 mod proto;
 mod state;
+mod streams;
 mod submissions;
 mod table;

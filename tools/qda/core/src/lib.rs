@@ -16,6 +16,7 @@
 //! - `numbers_props`: the numbers of buffers beside a simple model of them.
 //! - `pages_props`: the pages of call memory beside a list of them.
 //! - `state_props`: the states of a session beside a simple model of them.
+//! - `streams_props`: streams of IOMMUs beside sets of their ids.
 //! - `table_props`: the call table beside a simple model of it.
 //! - `threads_props`: that no thread of the DSP has two calls.
 //! - `turns_props`: that everybody gets a turn.
@@ -41,6 +42,8 @@ pub mod ring;
 pub mod slots;
 #[path = "../../../../drivers/accel/qda/state.rs"]
 pub mod state;
+#[path = "../../../../drivers/accel/qda/streams.rs"]
+pub mod streams;
 #[path = "../../../../drivers/accel/qda/table.rs"]
 pub mod table;
 #[path = "../../../../drivers/accel/qda/threads.rs"]
@@ -58,6 +61,7 @@ mod proto_props;
 mod ring_props;
 mod slots_props;
 mod state_props;
+mod streams_props;
 mod table_props;
 mod threads_props;
 mod turns_props;

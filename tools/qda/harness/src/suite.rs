@@ -738,6 +738,13 @@ pub const SUITES: &[Suite] = &[
                 prefix: "sm8550: ",
                 ..BOARD
             },
+            // A bank that has some of another's streams is left out.
+            Boot {
+                board: "sm8750",
+                args: &["cdsp-14", "qda_banks"],
+                prefix: "sm8750: ",
+                ..BOARD
+            },
             Boot {
                 board: "kaanapali",
                 args: &["cdsp", "qda_memory", "qda_invoke", "qda_gem", "qda_map"],

@@ -90,6 +90,7 @@ fn coherent_or_not() {
         "kaanapali",
         "lemans",
         "sm8550",
+        "sm8750",
         "talos",
     ] {
         assert!(is_coherent(&load(&format!("{name}.dtsi"))), "{name}");
@@ -147,6 +148,22 @@ fn many_streams() {
     let [(_, banks)] = &shape[..] else { panic!() };
     assert_eq!(banks.len(), 8);
     assert_eq!(banks[0].1, [0x1961, 0x0c01, 0x0c21, 0x19c1, 0x19d1]);
+}
+
+#[test]
+fn one_stream_in_two_banks() {
+    let shape = shape(&load("sm8750.dtsi"));
+    let [(_, banks)] = &shape[..] else { panic!() };
+    let [.., thirteen, fourteen] = &banks[..] else {
+        panic!()
+    };
+    assert_eq!((thirteen.0, fourteen.0), (Some(13), Some(14)));
+    let common: Vec<_> = fourteen
+        .1
+        .iter()
+        .filter(|id| thirteen.1.contains(id))
+        .collect();
+    assert_eq!(common, [&0x0c2e]);
 }
 
 #[test]
@@ -219,7 +236,8 @@ fn one_defect_each() {
     assert_eq!(twice.1[0].0, twice.1[1].0);
     assert!(none.1.is_empty());
     assert_eq!(large.1, [bank(256, &[0x1531])]);
-    assert_eq!(healthy.1.len(), 3);
+    assert_eq!(healthy.1.len(), 4);
+    assert_eq!(healthy.1[3], bank(5, &[0x20000]));
 }
 
 /// Memory that only this edge uses.
@@ -251,6 +269,7 @@ fn nothing_is_shared() {
         "kaanapali",
         "glymur",
         "sm8550",
+        "sm8750",
         "talos",
         "sdm845",
         "sdm845-no-map",
@@ -284,8 +303,13 @@ fn nothing_is_shared() {
         };
         let sids: Vec<u32> = banks().flat_map(|b| b.sids.clone()).collect();
         let unique: BTreeSet<u32> = sids.iter().copied().collect();
-        let shared = if name == "sc8280xp" { 4 } else { 0 };
+        let shared = match name {
+            "sc8280xp" => 4,
+            "sm8750" => 1,
+            _ => 0,
+        };
         assert_eq!(unique.len(), sids.len() - shared, "{name}");
-        assert!(sids.iter().all(|s| *s < 0x1_0000), "QEMU knows 16 bits");
+        let is_large = sids.iter().any(|s| *s >= 0x1_0000);
+        assert_eq!(is_large, name == "broken", "QEMU knows 16 bits");
     }
 }
