@@ -350,6 +350,12 @@ impl Lease {
         self.bank.space.needs_sync()
     }
 
+    /// Whether others use the addresses of the bank, or may do so yet. No more of them come once
+    /// the slot is stuck, unless their slots are in the same address space.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.seat.pool.inner.lock().slots.is_shared(self.seat.index)
+    }
+
     /// Notes that the DSP process is ending, so that others wait for the slot. Once is enough.
     pub(crate) fn releasing(&self) {
         if !self.seat.ending.xchg(true, Full) {

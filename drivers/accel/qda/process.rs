@@ -447,9 +447,10 @@ impl Process {
         if !answered {
             if let Ok(lease) = self.identity.lease() {
                 lease.mark_stuck();
-                if !lease.is_translated() {
-                    // Nothing would keep the DSP from memory that has gone to somebody else: it
-                    // stays where it is until the channel is gone.
+                if lease.is_shared() {
+                    // Nothing would keep the DSP from what somebody else gets at these addresses,
+                    // which without an IOMMU are those of the memory itself: all stays where it is
+                    // until the channel is gone.
                     self.claim_close();
                     self.ended.complete_all();
                     return;

@@ -117,6 +117,12 @@ impl<K: PartialEq> Slots<K> {
         space != PHYSICAL && self.slots.iter().filter(|slot| slot.space == space).count() == 1
     }
 
+    /// Whether the address space of slot `index`, which is leased, has others in it than the one
+    /// lease, or may get some in other slots.
+    pub(crate) fn is_shared(&self, index: usize) -> bool {
+        !self.is_isolated(index) || self.slots[index].leases > 1
+    }
+
     /// Leases in the address space of slot `index`.
     fn crowd(&self, index: usize) -> usize {
         let space = self.slots[index].space;

@@ -131,6 +131,10 @@ proptest! {
                 _ => {}
             }
             prop_assert_eq!(slots.in_use(), !held.is_empty());
+            for one in &held {
+                let others = held.iter().filter(|h| h.slot == one.slot).count() > 1;
+                prop_assert_eq!(slots.is_shared(one.slot), others || !isolated(one.slot));
+            }
         }
     }
 
