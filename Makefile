@@ -69,7 +69,7 @@ guest-bench: setup
 	@$(scripts)/kernel.sh bench
 	@$(scripts)/guest.sh bench
 
-guests: guest kernels guest-bench
+guests: guest kernels
 	@$(scripts)/guest.sh page64k
 	@$(scripts)/guest.sh builtin
 

@@ -11,9 +11,9 @@ pub const KERNEL: &str = "debug";
 /// How much longer things take there, at most. Suites divide the counts of long tests by it.
 pub const SLOWER: u64 = 4;
 
-/// Suites of which nothing is repeated there: they are about other drivers, or of 32-bit programs,
-/// which that kernel does not run.
-const FOREIGN: &[&str] = &["reference", "compat32"];
+/// Suites of which nothing is repeated there: they are about other drivers, of 32-bit programs, which
+/// that kernel does not run, or count by tracing, which it does not have.
+const FOREIGN: &[&str] = &["reference", "compat32", "hot-path", "bench-smoke"];
 
 impl Suite {
     /// Its boots, on the ordinary kernels or on the debug one.
@@ -66,6 +66,7 @@ mod tests {
             ("page64k", true, false),
             ("compat32", true, false),
             ("hot-path", true, false),
+            ("bench-smoke", true, false),
             ("e2e", true, true),
             ("faultinject", false, true),
             ("canaries", false, true),
