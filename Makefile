@@ -21,8 +21,8 @@ CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit hos
 .DEFAULT_GOAL := help
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
-.PHONY: help setup kernel kernels guest guests guest-bench harness demo check test shell reference \
-	catalogue clients isolation soak bench bench-docs lint series clean distclean
+.PHONY: help setup kernel kernels guest guests guest-bench harness demo check test page64k shell \
+	reference catalogue clients isolation soak bench bench-docs lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -32,6 +32,7 @@ help:
 	@echo '  make test           run every test; results in $(BUILD)/results/'
 	@echo '  make test DEBUG=1   those of the guest on a kernel with KASAN, lockdep, kmemleak and'
 	@echo '                      others, and fault injection; results in $(BUILD)/results/debug/'
+	@echo '  make page64k        the tests of a kernel with 64 KiB pages, which takes a build of its own'
 	@echo '  make shell          a shell in the guest, with the driver loaded and the DSP running'
 	@echo '  make reference      check the simulator against the upstream driver and hexagonrpcd'
 	@echo '  make isolation      prove that DSP processes reach their own memory only (KILLS=n SEED=n)'
@@ -59,7 +60,6 @@ kernel: setup
 	@$(scripts)/kernel.sh normal
 
 kernels: kernel
-	@$(scripts)/kernel.sh page64k
 	@$(scripts)/kernel.sh builtin
 
 guest: kernel
@@ -70,7 +70,6 @@ guest-bench: setup
 	@$(scripts)/guest.sh bench
 
 guests: guest kernels
-	@$(scripts)/guest.sh page64k
 	@$(scripts)/guest.sh builtin
 
 harness: setup
@@ -81,6 +80,9 @@ demo: guest harness
 
 shell: guest harness
 	@$(harness) shell
+
+page64k:
+	@$(MAKE) --no-print-directory test DEBUG=0 SUITES=page64k
 
 # Only the kernels that are wanted.
 test: harness

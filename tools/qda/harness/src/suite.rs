@@ -854,7 +854,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "page64k",
-        about: "a kernel with 64 KiB pages",
+        about: "a kernel with 64 KiB pages; only `make page64k` runs it",
         what: What::Guest(&[Boot {
             kernel: "page64k",
             script: "page64k",
