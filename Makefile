@@ -6,11 +6,13 @@ BUILD	?= build
 SEED	?= 1
 DEBUG	?= 0
 BRIEF	?= 0
+PART	?= 0
 export BUILD
 
 scripts	:= tools/qda/scripts
 harness	= $(BUILD)/cargo/release/qda-harness
 debug	= $(if $(filter-out 0,$(DEBUG)),--debug)
+part	= $(if $(filter-out 0,$(PART)),--part)
 brief	= $(if $(filter-out 0,$(BRIEF)),--brief)
 
 # What make check runs on the debug kernel, and of each suite only the first boot: all of it takes as
@@ -21,8 +23,8 @@ CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit hos
 .DEFAULT_GOAL := help
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
-.PHONY: help setup kernel kernels guest guests guest-bench harness demo check test page64k shell \
-	reference catalogue clients isolation soak bench bench-docs lint series clean distclean
+.PHONY: help setup kernel kernels guest guests guest-bench harness demo begin check test page64k \
+	shell reference catalogue clients isolation soak bench bench-docs lint series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -84,19 +86,25 @@ shell: guest harness
 page64k:
 	@$(MAKE) --no-print-directory test DEBUG=0 SUITES=page64k
 
+# The list of the steps that make takes, with the time at which it began; a part of a run goes on
+# with the run's.
+begin:
+	@mkdir -p '$(BUILD)'
+	@[ -n '$(part)' ] || date +%s >'$(BUILD)/steps'
+
 # Only the kernels that are wanted.
-test: harness
+test: begin harness
 	@set -e; for kernel in $$($(harness) kernels $(debug) $(SUITES)); do \
 		$(scripts)/kernel.sh $$kernel; \
 		$(scripts)/guest.sh $$kernel; \
 	done
-	@$(harness) test $(debug) $(brief) $(SUITES)
+	@$(harness) test $(debug) $(brief) $(part) $(SUITES)
 
-# Both, whatever the first comes to; at last one line for both.
-check:
+# Both, whatever the first comes to; at last one table and one line for both.
+check: begin
 	@status=0; \
-	$(MAKE) --no-print-directory test DEBUG=0 SUITES= || status=1; \
-	$(MAKE) --no-print-directory test DEBUG=1 BRIEF=1 SUITES='$(CHECK_DEBUG)' || status=1; \
+	$(MAKE) --no-print-directory test PART=1 DEBUG=0 SUITES= || status=1; \
+	$(MAKE) --no-print-directory test PART=1 DEBUG=1 BRIEF=1 SUITES='$(CHECK_DEBUG)' || status=1; \
 	$(harness) total || status=1; \
 	exit $$status
 

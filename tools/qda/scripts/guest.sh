@@ -13,6 +13,7 @@ set -eu
 . "$scripts/apt-root.sh"
 
 config=${1:?usage: guest.sh <configuration>}
+timed "guest ($config)"
 out=$(kout "$config")
 image=$build/guest-$config.cpio
 work=$build/guest-$config

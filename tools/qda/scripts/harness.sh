@@ -5,6 +5,7 @@
 
 set -eu
 . "$(dirname "$0")/lib.sh"
+timed harness
 
 steps=110
 [ ! -x "$CARGO_TARGET_DIR/release/qda-harness" ] || steps=0

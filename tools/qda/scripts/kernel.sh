@@ -90,6 +90,7 @@ configure() {
 
 "$scripts/setup.sh"
 "$scripts/source.sh"
+timed "kernel ($config)"
 overlay=$(python3 "$scripts/overlay.py" "$top" "$src" "$build") || exit 1
 [ -e "$qda/configs/$config.config" ] && seed
 mkdir -p "$out"

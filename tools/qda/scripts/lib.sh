@@ -76,4 +76,34 @@ hash_of() {
 # version_ge <a> <b>: whether version a is b or later.
 version_ge() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n1)" = "$2" ]; }
 
+# The steps of a run of make, for the table at its end: see harness/src/steps.rs.
+step_list=$build/steps
+
+# cpu_ticks: the CPU time of this script and of what it has run, in 1/100 s.
+cpu_ticks() {
+	local stat
+	read -r stat </proc/$$/stat
+	# shellcheck disable=SC2206 # words
+	stat=(${stat##*) })
+	printf '%s\n' $((stat[11] + stat[12] + stat[13] + stat[14]))
+}
+
+# microseconds: since the epoch; the clock's radix is the locale's.
+microseconds() { printf '%s\n' "${EPOCHREALTIME/[.,]/}"; }
+
+# timed <name>: makes what the script does from here on a step.
+timed() {
+	step=$1
+	step_began=$(microseconds)
+	step_ticks=$(cpu_ticks)
+	trap record_step EXIT
+}
+
+record_step() {
+	local tenths=$((($(microseconds) - step_began) / 100000))
+	local cpu=$((($(cpu_ticks) - step_ticks) / 10))
+	printf '%s\t%d.%d\t%d.%d\n' "$step" $((tenths / 10)) $((tenths % 10)) \
+		$((cpu / 10)) $((cpu % 10)) >>"$step_list"
+}
+
 mkdir -p "$stamps" "$logs"

@@ -8,6 +8,7 @@
 
 set -eu
 . "$(dirname "$0")/lib.sh"
+timed setup
 
 # What it takes, measured on Debian 12 with two kernels built.
 need_disk_gib=9

@@ -12,6 +12,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$scripts/apt-root.sh"
+timed source
 
 release=7.3
 suites="trixie-backports forky sid"

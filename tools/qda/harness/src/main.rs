@@ -15,9 +15,11 @@ mod console;
 mod debug;
 mod host;
 mod outcome;
+mod pool;
 mod report;
 mod soak;
 mod splat;
+mod steps;
 mod suite;
 mod tap;
 
@@ -30,6 +32,8 @@ use report::Reporter;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use steps::{Step, Steps};
 use suite::{Boot, Suite, What, SUITES};
 
 #[derive(Parser)]
@@ -56,6 +60,24 @@ enum Command {
         /// Only the first boot of each suite, and all with planted mistakes.
         #[arg(long)]
         brief: bool,
+        /// How many suites run at a time.
+        #[arg(long, env = "SUITE_JOBS", default_value_t = default_jobs())]
+        jobs: usize,
+        /// Leave the table of the steps to the run that this is a part of.
+        #[arg(long)]
+        part: bool,
+    },
+    /// Run one suite; what `test` calls.
+    #[command(hide = true)]
+    Suite {
+        name: String,
+        #[arg(long)]
+        debug: bool,
+        #[arg(long)]
+        brief: bool,
+        /// Whether a terminal shows the lines.
+        #[arg(long)]
+        color: bool,
     },
     /// Print what the last runs of tests came to together, on every kernel.
     Total,
@@ -97,6 +119,11 @@ enum Command {
     },
 }
 
+/// A guest keeps a CPU busy at most times, rarely more.
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4))
+}
+
 /// Where things are.
 pub struct Paths {
     pub top: PathBuf,
@@ -117,8 +144,8 @@ impl Paths {
 }
 
 /// Runs one suite. What keeps it from running is a failed test of it.
-fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
-    let mut report = Reporter::new(suite.name, suite.about);
+fn run_suite(paths: &Paths, suite: &Suite, color: bool) -> Result<bool> {
+    let mut report = Reporter::new(suite.name, suite.about, color);
     let mut cases = match suite.what {
         What::Cargo(args) => host::run(paths, suite.name, args, &mut report)?,
         What::Guest(_) => {
@@ -144,7 +171,8 @@ fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
         report.case(&case);
         cases.push(case);
     }
-    let summary = Summary::of(suite.name, &cases, report.elapsed());
+    let mut summary = Summary::of(suite.name, &cases, report.elapsed());
+    summary.cpu = steps::cpu_time();
     outcome::write_tap(
         &paths.results(),
         suite.name,
@@ -159,7 +187,8 @@ fn run_suite(paths: &Paths, suite: &Suite) -> Result<Summary> {
         println!();
     }
     report.end(&summary);
-    Ok(summary)
+    outcome::write_suite(&paths.results(), &summary)?;
+    Ok(summary.failed == 0)
 }
 
 /// Runs one boot of a suite; its tests.
@@ -251,7 +280,7 @@ fn kernels(names: &[String], debug: bool) -> Result<bool> {
     Ok(true)
 }
 
-fn test(paths: &Paths, names: &[String]) -> Result<bool> {
+fn test(paths: &Paths, names: &[String], jobs: usize, part: bool) -> Result<bool> {
     let suites = chosen(names, paths.debug)?;
     let results = paths.results();
     if paths.brief {
@@ -263,33 +292,62 @@ fn test(paths: &Paths, names: &[String]) -> Result<bool> {
         fs::remove_dir_all(&results).with_context(|| format!("clearing {}", results.display()))?;
     }
     fs::create_dir_all(&results).with_context(|| format!("creating {}", results.display()))?;
+    let summaries = Mutex::new(Vec::new());
+    pool::run(paths, &suites, jobs, &|summary| {
+        if let Err(error) = record(paths, summary) {
+            eprintln!("error: {error:#}");
+        }
+        summaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(summary.clone());
+    });
+    let summaries = summaries
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     let mut all = outcome::read_summary(&results);
-    let mut summaries = Vec::new();
-    for suite in suites {
-        let summary = run_suite(paths, suite).unwrap_or_else(|error| {
-            let case = Case::failed("the suite", format!("{error:#}"));
-            eprintln!("FAIL {} the suite: {error:#}", suite.name);
-            Summary::of(suite.name, &[case], std::time::Duration::ZERO)
-        });
-        all.retain(|earlier| earlier.suite != suite.name);
-        all.push(summary.clone());
-        outcome::write_summary(&results, &all)?;
-        summaries.push(summary);
-    }
-    println!("{}", outcome::total_line(&summaries));
-    Ok(summaries.iter().all(|summary| summary.failed == 0))
+    all.retain(|earlier| !summaries.iter().any(|new| new.suite == earlier.suite));
+    all.extend(summaries.iter().cloned());
+    finish(paths, &summaries, &all, !part)
 }
 
-/// Prints one line for the last runs on the ordinary kernels and on the debug kernel.
-fn total(paths: &Paths) -> Result<bool> {
-    let mut summaries = Vec::new();
-    for results in [paths.results(), paths.results().join("debug")] {
-        let run = outcome::read_summary(&results);
-        ensure!(!run.is_empty(), "no results in {}", results.display());
-        summaries.extend(run);
+/// Counts a suite among the steps of the run.
+fn record(paths: &Paths, summary: &Summary) -> Result<()> {
+    let kernel = if paths.debug { " (debug)" } else { "" };
+    let step = Step {
+        name: format!("suite {}{kernel}", summary.suite),
+        seconds: summary.seconds,
+        cpu: summary.cpu,
+    };
+    steps::add(&paths.build, &step)
+}
+
+/// Ends a run: the table of its steps, the file, and at last one line.
+fn finish(paths: &Paths, run: &[Summary], file: &[Summary], table: bool) -> Result<bool> {
+    let steps = Steps::read(&paths.build);
+    outcome::write_summary(&paths.results(), file, &steps.list)?;
+    if table {
+        println!();
+        for line in steps.table() {
+            println!("{line}");
+        }
     }
-    println!("{}", outcome::total_line(&summaries));
-    Ok(summaries.iter().all(|summary| summary.failed == 0))
+    println!("{}", outcome::total_line(run));
+    Ok(run.iter().all(|summary| summary.failed == 0))
+}
+
+/// Prints the table and one line for the last runs on the ordinary kernels and on the debug kernel.
+fn total(paths: &Paths) -> Result<bool> {
+    let normal = outcome::read_summary(&paths.results());
+    let debug = outcome::read_summary(&paths.results().join("debug"));
+    ensure!(
+        !normal.is_empty(),
+        "no results in {}",
+        paths.results().display()
+    );
+    ensure!(!debug.is_empty(), "no results of the debug kernel");
+    let both: Vec<_> = normal.iter().chain(&debug).cloned().collect();
+    finish(paths, &both, &normal, true)
 }
 
 /// Runs the sample and shows what it prints, then the pages that the DSP walked for it.
@@ -396,11 +454,22 @@ fn main() -> ExitCode {
     let paths = Paths {
         top: cli.top,
         build: cli.build,
-        debug: matches!(cli.command, Command::Test { debug: true, .. }),
-        brief: matches!(cli.command, Command::Test { brief: true, .. }),
+        debug: matches!(
+            cli.command,
+            Command::Test { debug: true, .. } | Command::Suite { debug: true, .. }
+        ),
+        brief: matches!(
+            cli.command,
+            Command::Test { brief: true, .. } | Command::Suite { brief: true, .. }
+        ),
     };
     let result = match cli.command {
-        Command::Test { suites, .. } => test(&paths, &suites),
+        Command::Test {
+            suites, jobs, part, ..
+        } => test(&paths, &suites, jobs, part),
+        Command::Suite { name, color, .. } => {
+            chosen(&[name], paths.debug).and_then(|suites| run_suite(&paths, suites[0], color))
+        }
         Command::Total => total(&paths),
         Command::Demo { seed } => demo(&paths, seed),
         Command::Isolation { kills, seed } => isolation(&paths, kills, seed),

@@ -2,11 +2,13 @@
 
 //! What tests and suites come to, and the files that say so.
 
+use crate::steps::Step;
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How a test ended.
@@ -52,7 +54,7 @@ impl Case {
     }
 }
 
-/// A line of `summary.json`.
+/// What a suite came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub suite: String,
@@ -60,6 +62,9 @@ pub struct Summary {
     pub failed: usize,
     pub skipped: usize,
     pub seconds: f64,
+    /// The CPU time that it took, in seconds.
+    #[serde(default)]
+    pub cpu: f64,
 }
 
 impl Summary {
@@ -72,6 +77,7 @@ impl Summary {
             failed: count(Outcome::Failed),
             skipped: count(Outcome::Skipped),
             seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
+            cpu: 0.0,
         }
     }
 }
@@ -120,20 +126,56 @@ pub fn write_tap(dir: &Path, suite: &str, cases: &[Case], notes: &[String]) -> R
     fs::write(&path, to_tap(cases, notes)).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes `summary.json`.
-pub fn write_summary(dir: &Path, summaries: &[Summary]) -> Result<()> {
-    let path = dir.join("summary.json");
-    let mut text = serde_json::to_string_pretty(summaries)?;
-    text.push('\n');
-    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+/// What `summary.json` has.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Run {
+    suites: Vec<Summary>,
+    steps: Vec<Step>,
 }
 
-/// Reads `summary.json`; empty when there is none that can be read.
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+/// Writes `summary.json`: the results of suites, and the steps of the run.
+pub fn write_summary(dir: &Path, suites: &[Summary], steps: &[Step]) -> Result<()> {
+    let run = Run {
+        suites: suites.to_vec(),
+        steps: steps.to_vec(),
+    };
+    write_json(&dir.join("summary.json"), &run)
+}
+
+/// Reads the suites of `summary.json`; none when there is none that can be read.
 pub fn read_summary(dir: &Path) -> Vec<Summary> {
-    fs::read_to_string(dir.join("summary.json"))
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default()
+    let run: Run = read_json(&dir.join("summary.json")).unwrap_or_default();
+    run.suites
+}
+
+/// The file in which a suite's process leaves what it came to.
+fn of_suite(dir: &Path, suite: &str) -> PathBuf {
+    dir.join(format!("{suite}.json"))
+}
+
+/// Writes what a suite came to.
+pub fn write_suite(dir: &Path, summary: &Summary) -> Result<()> {
+    write_json(&of_suite(dir, &summary.suite), summary)
+}
+
+/// Reads what a suite came to.
+pub fn read_suite(dir: &Path, suite: &str) -> Option<Summary> {
+    read_json(&of_suite(dir, suite))
+}
+
+/// Removes what a suite came to in an earlier run.
+pub fn forget(dir: &Path, suite: &str) {
+    let _ = fs::remove_file(of_suite(dir, suite));
 }
 
 #[cfg(test)]
@@ -172,10 +214,25 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_is_a_list() {
+    fn the_summary_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         let one = Summary::of("x", &cases(), Duration::ZERO);
-        write_summary(dir.path(), std::slice::from_ref(&one)).unwrap();
+        let step = Step {
+            name: "setup".to_string(),
+            seconds: 1.0,
+            cpu: 0.5,
+        };
+        write_summary(dir.path(), std::slice::from_ref(&one), &[step]).unwrap();
         assert_eq!(read_summary(dir.path()), [one]);
+    }
+
+    #[test]
+    fn a_suite_leaves_its_result_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = Summary::of("x", &cases(), Duration::ZERO);
+        write_suite(dir.path(), &one).unwrap();
+        assert_eq!(read_suite(dir.path(), "x"), Some(one));
+        forget(dir.path(), "x");
+        assert_eq!(read_suite(dir.path(), "x"), None);
     }
 }

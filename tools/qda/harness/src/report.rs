@@ -3,7 +3,6 @@
 //! What people see while suites run.
 
 use crate::outcome::{Case, Outcome, Summary};
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// Lines of a failed test's detail that are shown; the TAP file has all.
@@ -19,14 +18,14 @@ pub struct Reporter {
 
 impl Reporter {
     /// Announces a suite.
-    pub fn new(suite: &str, about: &str) -> Self {
+    pub fn new(suite: &str, about: &str, color: bool) -> Self {
         println!("== {suite}: {about}");
         let now = Instant::now();
         Self {
             suite: suite.to_string(),
             start: now,
             last: now,
-            color: std::io::stdout().is_terminal(),
+            color,
         }
     }
 
@@ -74,8 +73,13 @@ impl Reporter {
     /// Prints what the suite came to.
     pub fn end(&self, summary: &Summary) {
         println!(
-            "== {}: {} passed, {} failed, {} skipped, {} s",
-            summary.suite, summary.passed, summary.failed, summary.skipped, summary.seconds
+            "== {}: {} passed, {} failed, {} skipped, {} s, {:.1} s of CPU time",
+            summary.suite,
+            summary.passed,
+            summary.failed,
+            summary.skipped,
+            summary.seconds,
+            summary.cpu
         );
     }
 }
