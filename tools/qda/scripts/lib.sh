@@ -63,9 +63,60 @@ kmake() {
 		BINDGEN="$bindgen" "$@"
 }
 
-# progress <label> <log> <expected steps> <command...>: runs a long command
-# with its output in a log, showing a counter and the time.
-progress() { python3 "$scripts/progress.py" "$@"; }
+# progress <label> <log> <expected steps> <command...>: runs a long command with
+# its output in a log, and shows how far it is. What counts is the lines that it
+# prints; expected is how many there were when they were last counted, 0 if that is
+# not known. On a terminal the counter moves on one line, elsewhere a line is
+# printed every 20 seconds. When the command fails, the errors in its log and the
+# log's end are printed. Nothing is needed for it that Debian's minimum lacks.
+progress() {
+	local label=$1 log=$2 expected=$3 began=$SECONDS status=0 meter word=done
+	shift 3
+	: >"$log"
+	show_progress &
+	meter=$!
+	"$@" >"$log" 2>&1 || status=$?
+	kill "$meter" 2>/dev/null || true
+	wait "$meter" 2>/dev/null || true
+	[ "$status" -eq 0 ] || word="failed (status $status)"
+	show_line "$label: $word, $(clock $((SECONDS - began)))"
+	[ ! -t 1 ] || echo
+	[ "$status" -ne 0 ] || return 0
+	{
+		head -n -25 "$log" | grep -iE 'error|\*\*\*' | head -n 25
+		tail -n 25 "$log"
+	} | sed 's/^/  /' >&2
+	die "$label failed; the whole output is in $log"
+}
+
+clock() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+# show_line <text>: in place of the last one on a terminal.
+show_line() {
+	if [ -t 1 ]; then
+		printf '\r%s\033[K' "$1"
+	else
+		printf '%s\n' "$1"
+	fi
+}
+
+# show_progress: the meter of progress, until it is killed or the script is gone.
+show_progress() {
+	local pause=20 count text
+	[ ! -t 1 ] || pause=0.5
+	# A sleep that is left over must not keep a pipe open.
+	while sleep $pause </dev/null >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+		count=$(wc -l <"$log")
+		text=
+		if [ "$expected" -gt 0 ]; then
+			[ "$count" -le "$expected" ] || count=$expected
+			text=" $count of about $expected steps,"
+		elif [ "$count" -gt 0 ]; then
+			text=" $count steps,"
+		fi
+		show_line "$label:$text $(clock $((SECONDS - began)))"
+	done
+}
 
 # hash_of <file or directory...>: one digest of the content.
 hash_of() {
