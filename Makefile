@@ -7,6 +7,8 @@ SEED	?= 1
 DEBUG	?= 0
 BRIEF	?= 0
 PART	?= 0
+RELEASES ?= bookworm trixie
+STEP	?= demo
 export BUILD
 
 scripts	:= tools/qda/scripts
@@ -24,7 +26,8 @@ CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit hos
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
 .PHONY: help setup kernel kernels guest guests guest-bench harness demo begin check test page64k \
-	shell reference catalogue clients isolation soak bench bench-docs lint series clean distclean
+	shell reference catalogue clients isolation soak bench bench-docs fresh lint \
+	series clean distclean
 
 help:
 	@echo 'A Rust DRM accel driver for Qualcomm DSPs, and a simulated DSP to run it on.'
@@ -45,6 +48,8 @@ help:
 	@echo '  make bench          measure the driver beside fastrpc.ko; up to 20 minutes'
 	@echo '  make bench-docs     put the last measurement into the documentation'
 	@echo '  make kernel         build the kernel with the driver'
+	@echo '  make fresh          try the README on a new Debian 12 and 13, in chroots; as root'
+	@echo '                      (RELEASES="bookworm trixie" STEP=demo or setup)'
 	@echo '  make lint           formatting, clippy, rustdoc, checkpatch, W=1, header checks'
 	@echo '  make series         the git series for the kernel: $(BUILD)/series/ (CHECK=1: build each commit)'
 	@echo '  make setup          install what is missing (all targets do it by themselves)'
@@ -136,6 +141,10 @@ soak: harness
 clients: guest harness
 	@$(harness) test clients
 
+# On machines that have nothing yet. STEP=setup ends before the kernel is built.
+fresh:
+	@$(scripts)/fresh.sh '$(STEP)' $(RELEASES)
+
 lint: kernel
 	@$(scripts)/lint.sh
 
@@ -144,7 +153,7 @@ series: kernel
 
 clean:
 	rm -rf '$(BUILD)'/kernel-* '$(BUILD)'/guest-* '$(BUILD)'/cargo '$(BUILD)'/results \
-		'$(BUILD)'/series '$(BUILD)'/run '$(BUILD)'/logs
+		'$(BUILD)'/series '$(BUILD)'/run '$(BUILD)'/logs '$(BUILD)'/fresh-*
 	rm -f '$(BUILD)'/stamps/kernel-* '$(BUILD)'/stamps/guest-*
 
 distclean:

@@ -7,17 +7,24 @@
 apt_dir=$build/apt
 apt_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# The Debian mirror that the machine itself is set up for.
+# debian_archives: those that the machine itself is set up for. Fields that apt has
+# no value for (before the first update) are printed as their names.
+debian_archives() {
+	apt-get indextargets --format '$(LABEL)|$(REPO_URI)' "Created-By: Packages" |
+		awk -F'|' '($1 ~ /^Debian/ || $1 ~ /LABEL/) && $2 ~ /debian/ { print $2 }'
+}
+
+# The Debian mirror that the machine is set up for.
 debian_mirror() {
 	if [ -n "${DEBIAN_MIRROR:-}" ]; then
 		printf '%s\n' "$DEBIAN_MIRROR"
 		return
 	fi
-	# Fields that apt has no value for (before the first update) are printed
-	# as their names.
-	apt-get indextargets --format '$(LABEL)|$(REPO_URI)' "Created-By: Packages" |
-		awk -F'|' '($1 == "Debian" || $1 ~ /LABEL/) && $2 ~ /debian/ && $2 !~ /security/ { print $2; exit }'
+	debian_archives | awk '!/security/ { print; exit }'
 }
+
+# The archive of security updates that it is set up for, or nothing.
+debian_security_mirror() { debian_archives | awk '/security/ { print; exit }'; }
 
 # apt_in <release> <apt program> <arguments...>
 apt_in() {
