@@ -7,6 +7,9 @@
 # the kernel's modules and those for the simulator, the test programs, the
 # sample, Debian's programs that use a DSP, and udev for our rules, with their
 # libraries. Run after kernel.sh.
+#
+# The test programs are the same on all kernels: they are built once, in
+# build/guest-programs/.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -19,6 +22,8 @@ image=$build/guest-$config.cpio
 work=$build/guest-$config
 root=$work/root
 stamp=$stamps/guest-$config
+programs=$build/guest-programs
+programs_stamp=$stamps/guest-programs
 
 downloads=$build/downloads
 busybox=$downloads/busybox
@@ -113,62 +118,74 @@ get_udev() {
 
 # The programs that the project brings, static, against the kernel's own
 # headers.
-compile() {
+compile_programs() {
 	local cc=${cross}gcc
 	local headers=$out/usr/include
 	# The cross compiler's own kernel headers are older: ours come first.
 	local flags="-static -O2 -g -Wall -Wextra -Werror"
-	local tests=$work/tests
-	mkdir -p "$work/bin" "$tests"
+	local tests=$programs/tests examples=$programs/examples
+	rm -rf "$examples"
+	mkdir -p "$programs/bin" "$tests" "$examples"
 	# `set -e` does not hold in a function whose result is looked at.
-	$cc $flags -isystem "$headers" -o "$work/bin/qda-run" "$qda/guest/qda-run.c" || return
-	local examples=
-	if [ "$foreign" ]; then
-		examples=$work/examples
-		rm -rf "$examples"
-		mkdir -p "$examples"
-		python3 "$scripts/doc-examples.py" "$top/Documentation/accel/qda" \
-			"$qda/guest-tests" "$top/drivers/accel/qda" "$out/.config" "$examples" || return
-	fi
+	$cc $flags -isystem "$headers" -o "$programs/bin/qda-run" "$qda/guest/qda-run.c" || return
+	python3 "$scripts/doc-examples.py" "$top/Documentation/accel/qda" \
+		"$qda/guest-tests" "$top/drivers/accel/qda" "$qda/configs/base.config" \
+		"$examples" || return
 	make -s -j"$jobs" -C "$src/tools/testing/selftests/drivers/accel/qda" \
 		ARCH=arm64 CROSS_COMPILE=$cross LLVM= CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers" top_srcdir="$src" OUTPUT="$tests" all || return
 	local fastrpc=
-	if [ "$foreign" ] && [ -e "$downloads/fastrpc/versions" ]; then
+	if [ -e "$downloads/fastrpc/versions" ]; then
 		fastrpc=$downloads/fastrpc/usr
 	fi
-	make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC="$fastrpc" \
+	make -s -j"$jobs" -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC="$fastrpc" \
 		EXAMPLES="$examples" \
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
-	make -s -C "$qda/bench" CC="$cc" LDFLAGS=-static \
+	make -s -j"$jobs" -C "$qda/bench" CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" all || return
 	local sample
 	for sample in qda_calculator qda_in_flight; do
 		$cc $flags -isystem "$headers" -o "$tests/$sample" \
 			"$top/samples/accel/qda/$sample.c" || return
 	done
-	if [ "$config" = normal ]; then
-		compile32 || return
-	fi
-	guest_modules modules
+	compile32
 }
 
 # Tests as 32-bit programs. Of the kernel's headers only those of the processor
 # are not for them; the cross compiler's are.
 compile32() {
 	local cc="${cross32}gcc -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64"
-	local headers=$work/headers32 tests=$work/tests32 directory
+	local headers=$programs/headers32 tests=$programs/tests32 directory
 	rm -rf "$headers"
 	mkdir -p "$headers" "$tests"
 	for directory in "$out"/usr/include/*; do
 		[ "${directory##*/}" = asm ] || ln -s "$directory" "$headers/"
 	done
-	make -s -C "$src/tools/testing/selftests/drivers/accel/qda" \
+	make -s -j"$jobs" -C "$src/tools/testing/selftests/drivers/accel/qda" \
 		ARCH=arm CROSS_COMPILE=$cross32 LLVM= CC="$cc" LDFLAGS=-static \
 		KHDR_INCLUDES="-isystem $headers -Wno-pointer-to-int-cast" top_srcdir="$src" \
 		OUTPUT="$tests" $(printf "$tests/%s " $selftests32) || return
 	make -s -C "$qda/guest-tests" CC="$cc" LDFLAGS=-static FASTRPC= \
 		KHDR_INCLUDES="-isystem $headers" OUTPUT="$tests" "$tests/reference"
+}
+
+# build_programs: unless those of the last time do. Make does not see that the
+# headers have changed: with others it begins anew.
+build_programs() {
+	local headers digest have
+	headers=$(cd "$out/usr/include" && hash_of .)
+	digest=$({
+		hash_of "$qda/guest/qda-run.c" "$qda/guest-tests" "$qda/bench" "$top/samples" \
+			"$scripts/guest.sh" "$scripts/doc-examples.py" "$qda/configs/base.config" \
+			"$top/tools/testing/selftests" "$top/Documentation/accel/qda"
+		client_versions
+	} | sha256sum)
+	have=$(cat "$programs_stamp" 2>/dev/null) || true
+	[ "$have" != "$headers $digest" ] || return 0
+	rm -f "$programs_stamp"
+	[ "${have%% *}" = "$headers" ] || rm -rf "$programs"
+	compile_programs || return
+	printf '%s\n' "$headers $digest" >"$programs_stamp"
 }
 
 # guest_modules <make arguments...>: make for the modules of guest-modules/.
@@ -214,14 +231,14 @@ assemble() {
 	cp "$qda/guest/init" "$root/init"
 	chmod 755 "$root/init"
 	cp -r "$qda/guest/suites" "$root/suites"
-	if [ -d "$work/examples" ]; then
+	if [ "$foreign" ]; then
 		mkdir -p "$root/examples"
-		find "$work/examples" -name '*.sh' -exec cp {} "$root/examples/" \;
+		find "$programs/examples" -name '*.sh' -exec cp {} "$root/examples/" \;
 	fi
-	cp "$work/bin/qda-run" "$root/bin/"
-	find "$work/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
+	cp "$programs/bin/qda-run" "$root/bin/"
+	find "$programs/tests" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/" \;
 	if [ "$config" = normal ]; then
-		find "$work/tests32" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/32/" \;
+		find "$programs/tests32" -maxdepth 1 -type f -perm -u+x -exec cp {} "$root/tests/32/" \;
 	fi
 	"llvm-strip-$llvm" "$root"/tests/* "$root"/tests/32/* "$root/bin/qda-run" 2>/dev/null || true
 	kmake "$out" -s INSTALL_MOD_PATH="$root" modules_install >>"$logs/guest-$config.log" 2>&1
@@ -269,12 +286,10 @@ add_udev() {
 }
 
 get_busybox
-if [ "$foreign" ]; then
-	for client in $clients; do
-		get_client "$client"
-	done
-	get_udev
-fi
+for client in $clients; do
+	get_client "$client"
+done
+[ -z "$foreign" ] || get_udev
 digest=$({
 	cat "$stamps/kernel-$config"
 	hash_of "$qda/guest" "$qda/guest-modules" "$qda/guest-tests" "$qda/bench" \
@@ -288,7 +303,7 @@ if [ -e "$image" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$digest" ]; then
 	exit 0
 fi
 rm -f "$stamp"
-compile >"$logs/guest-$config.log" 2>&1 || {
+{ build_programs && guest_modules modules; } >"$logs/guest-$config.log" 2>&1 || {
 	tail -n 40 "$logs/guest-$config.log" >&2
 	die "the guest's programs do not compile; the whole output is in $logs/guest-$config.log"
 }

@@ -110,7 +110,7 @@ rm -f "$stamp"
 [ ! -e "$out/arch/arm64/boot/Image" ] || steps=0
 configure
 progress "kernel ($config)" "$logs/kernel-$config.log" $steps \
-	bash -c '. "$1/lib.sh"; kmake "$2" -j"$jobs" Image modules && kmake "$2" headers' \
+	bash -c '. "$1/lib.sh"; kmake "$2" -j"$jobs" Image modules headers' \
 	kernel "$scripts" "$out"
 printf '%s\n' "$digest" >"$stamp"
 say "kernel ($config): $out/arch/arm64/boot/Image, Linux $(cat "$out/include/config/kernel.release")"
