@@ -58,7 +58,8 @@ help:
 	@echo
 	@echo 'Every target does its own set-up: as root on Debian 12 or 13 it installs what it'
 	@echo 'needs; else it says what is missing. It takes 9 GiB of disk, 4 GiB of memory, no KVM.'
-	@echo 'SUITES="a b" limits make test; KDIR=<tree> uses another Linux 7.3 tree (it is copied).'
+	@echo 'SUITES="a b" limits make test, SUITE_JOBS=n how many suites run at a time;'
+	@echo 'KDIR=<tree> uses another Linux 7.3 tree (it is copied).'
 
 setup:
 	@$(scripts)/setup.sh

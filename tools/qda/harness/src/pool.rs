@@ -2,8 +2,9 @@
 
 //! Runs suites side by side, each in a process of its own.
 //!
-//! A guest keeps one CPU busy at most times. The lines of a suite stay together: those of the suite
-//! that began first are printed as they come, those of the others when it is their turn.
+//! A guest waits more than it works: a DSP that does not answer is given its time, a driver that gives
+//! up after seconds is to do so. The lines of a suite stay together: those of the suite that began
+//! first are printed as they come, those of the others when it is their turn.
 
 use crate::outcome::{self, Case, Summary};
 use crate::suite::Suite;
@@ -16,8 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Suites that nothing runs beside: what they count or measure would not be theirs alone.
-const ALONE: &[&str] = &["hot-path", "bench-smoke"];
+/// Suites that come last, and fewer at a time: they count what is done in pauses of less than half a
+/// second, or want two sides to get their turns.
+const QUIET: &[&str] = &["hostile", "hot-path", "bench-smoke"];
 
 /// Keeps the lines of suites together.
 #[derive(Default)]
@@ -145,27 +147,23 @@ impl Pool<'_> {
     }
 }
 
-/// Runs suites, as many at a time as there are `jobs`, and hands each result to `done` as it comes.
+/// Runs suites, `jobs` at a time, and hands each result to `done` as it comes.
 pub fn run(paths: &Paths, suites: &[&Suite], jobs: usize, done: &(dyn Fn(&Summary) + Sync)) {
     let pool = Pool {
         paths,
         order: Mutex::default(),
         done,
     };
-    let alone = |suite: &&&Suite| ALONE.contains(&suite.name);
-    let beside: Vec<_> = suites
-        .iter()
-        .filter(|suite| !alone(suite))
-        .copied()
-        .collect();
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| pool.work(&beside, &next));
-        }
-    });
-    let alone: Vec<_> = suites.iter().filter(alone).copied().collect();
-    pool.work(&alone, &AtomicUsize::new(0));
+    let (quiet, busy): (Vec<_>, Vec<_>) =
+        suites.iter().partition(|suite| QUIET.contains(&suite.name));
+    for (suites, jobs) in [(busy, jobs), (quiet, jobs / 2)] {
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.max(1) {
+                scope.spawn(|| pool.work(&suites, &next));
+            }
+        });
+    }
 }
 
 #[cfg(test)]
@@ -193,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn suites_that_run_alone_are_suites() {
+    fn suites_that_are_named_are_suites() {
         let known = |name: &&str| crate::suite::SUITES.iter().any(|suite| suite.name == *name);
-        assert!(ALONE.iter().all(known));
+        assert!(QUIET.iter().all(known));
     }
 }
