@@ -490,7 +490,7 @@ pub const SUITES: &[Suite] = &[
                 ..CACHES
             },
             Boot {
-                board: "two-dsp-incoherent-smem",
+                board: "two-dsp-noncoherent-smem",
                 args: &["qda", "2", "qda_caches", "fastrpc_caches"],
                 prefix: "smem: ",
                 ..CACHES
