@@ -16,6 +16,10 @@ use crate::{
 };
 use core::ops::Range;
 use kernel::{
+    alloc::{
+        flags::__GFP_RETRY_MAYFAIL,
+        Flags, //
+    },
     dma::{
         attrs::DMA_ATTR_NO_WARN,
         Coherent, //
@@ -52,6 +56,12 @@ const MOST_PAGES: usize = pages::MAX_PAGES;
 /// Most pieces of a process: about 4 MiB.
 const MAX_PIECES: usize = 17;
 
+/// How memory is allocated of which programs decide how much is needed: they pay for it, and are
+/// refused where their memory control group has no more, rather than that one of them is killed.
+pub(crate) fn paid() -> Flags {
+    GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL
+}
+
 /// Memory that is mapped in a bank.
 ///
 /// Fields are dropped in this order: the lease goes last.
@@ -64,12 +74,12 @@ struct Piece {
 }
 
 impl Piece {
-    /// Programs decide on how much is needed: they pay for it, and a refusal is no news.
+    /// A refusal is no news.
     fn new(lease: &Arc<Lease>, size: usize, count: usize) -> Result<Arc<Self>> {
         let memory = Coherent::zeroed_slice_with_attrs(
             (**lease).as_ref(),
             size,
-            GFP_KERNEL_ACCOUNT,
+            paid(),
             DMA_ATTR_NO_WARN,
         )?;
 

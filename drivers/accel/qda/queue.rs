@@ -15,6 +15,7 @@ mod idle;
 pub(crate) use self::completions::Record;
 
 use crate::{
+    arena::paid,
     bank::Client,
     call::{
         Pending,
@@ -152,8 +153,8 @@ impl Queue {
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(process: Arc<Process>, depth: usize, threads: u32) -> Result<Arc<Self>> {
-        let ring = Ring::new(depth, MAX_INLINE, GFP_KERNEL_ACCOUNT)?;
-        let assigned = KVVec::from_elem(0, ring.depth(), GFP_KERNEL_ACCOUNT)?;
+        let ring = Ring::new(depth, MAX_INLINE, paid())?;
+        let assigned = KVVec::from_elem(0, ring.depth(), paid())?;
         let changed = PollCondVarBox::new(c"qda::Queue::changed", static_lock_class!())?;
 
         Arc::pin_init(
@@ -170,7 +171,7 @@ impl Queue {
                 late <- new_mutex!(KVec::new()),
                 changed,
             }),
-            GFP_KERNEL_ACCOUNT,
+            paid(),
         )
     }
 

@@ -4,6 +4,7 @@
 
 use crate::{
     arena::{
+        paid,
         Arena,
         CallMemory, //
     },
@@ -47,14 +48,14 @@ enum Memory {
 impl Memory {
     fn new(lease: &Lease, size: usize) -> Result<Self> {
         if lease.is_translated() {
-            if let Ok(block) = DmaPages::new(lease.as_ref(), size, GFP_KERNEL_ACCOUNT) {
+            if let Ok(block) = DmaPages::new(lease.as_ref(), size, paid()) {
                 return Ok(Self::Block(block));
             }
         }
         let memory = Coherent::zeroed_slice_with_attrs(
             lease.as_ref(),
             size,
-            GFP_KERNEL_ACCOUNT,
+            paid(),
             DMA_ATTR_NO_WARN,
         )?;
         Ok(Self::Pages(memory))

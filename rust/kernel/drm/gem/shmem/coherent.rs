@@ -11,6 +11,7 @@
 
 use super::Object;
 use crate::{
+    alloc::flags::__GFP_RETRY_MAYFAIL,
     bindings,
     device::{
         self,
@@ -164,7 +165,7 @@ impl<T: DriverObject> Object<T> {
             memory: Coherent::zeroed_slice_with_attrs(
                 dma_dev,
                 size,
-                GFP_KERNEL_ACCOUNT,
+                GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL,
                 crate::dma::attrs::DMA_ATTR_NO_WARN,
             )?,
             has_pages,
