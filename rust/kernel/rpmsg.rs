@@ -32,10 +32,6 @@ use crate::{
             Relaxed,
             Release, //
         },
-        barrier::{
-            smp_mb,
-            Write, //
-        },
         rcu,
         srcu::new_srcu,
         Arc,
@@ -160,17 +156,11 @@ impl<T: Driver> Adapter<T> {
                 GFP_KERNEL,
             )?;
 
-            // `receive_callback`, which may run at any time, must see what the pointer points to.
-            // It depends on the pointer, so that no barrier is needed there.
-            smp_mb(Write);
-
-            // SAFETY: `rpdev.as_raw()` is a valid pointer to a `struct rpmsg_device`.
-            unsafe {
-                bindings::dev_set_drvdata(
-                    &raw mut (*rpdev.as_raw()).dev,
-                    private_data.into_foreign().cast(),
-                );
-            }
+            // Releases what the pointer points to, to `receive_callback`, which may run at any time.
+            //
+            // SAFETY: `into_foreign()` returns a pointer to a `PrivateData`, which the core drops
+            // when there is no endpoint any more.
+            unsafe { rpdev.private_data() }.store(private_data.into_foreign().cast(), Release);
 
             // SAFETY: The private data has just been stored, and the core drops it only after this
             // callback has returned and the endpoint is gone.
@@ -781,12 +771,24 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
     /// The private data must be either NULL or a [`PrivateData`], which stays until the returned
     /// reference is not used any more.
     unsafe fn channel(&self) -> Option<&Arc<Channel>> {
-        // SAFETY: By the type invariant `self.as_raw()` is a valid pointer.
-        let data = unsafe { bindings::dev_get_drvdata(&raw const (*self.as_raw()).dev) };
+        // SAFETY: Nothing is stored.
+        let data = unsafe { self.private_data() }.load(Acquire);
 
         // SAFETY: By the safety requirements `data` is NULL or points to a `PrivateData`, which
         // begins with an `Arc<Channel>`, whatever its type parameters.
         unsafe { data.cast::<Arc<Channel>>().as_ref() }
+    }
+
+    /// Returns the place of the pointer to the private data. The endpoint's callback reads it while
+    /// a probe writes it.
+    ///
+    /// # Safety
+    ///
+    /// Only pointers that the driver core may take for those to the private data are stored.
+    unsafe fn private_data(&self) -> &Atomic<*mut c_void> {
+        // SAFETY: By the type invariant the field is valid and aligned as long as `self` is. The
+        // driver core writes it only when there is no endpoint whose callback could read it.
+        unsafe { Atomic::from_ptr(&raw mut (*self.as_raw()).dev.driver_data) }
     }
 }
 
