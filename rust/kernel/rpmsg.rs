@@ -790,6 +790,45 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
         // driver core writes it only when there is no endpoint whose callback could read it.
         unsafe { Atomic::from_ptr(&raw mut (*self.as_raw()).dev.driver_data) }
     }
+
+    /// Returns the device of the edge that the channel belongs to: the transport to the remote
+    /// processor, which is removed when that stops.
+    pub fn edge(&self) -> Option<&device::Device> {
+        let dev: &device::Device<Ctx> = self.as_ref();
+
+        dev.parent()
+    }
+
+    /// Returns the device of the remote processor, if it has a node in the device tree: the nearest
+    /// one above the edge that has any.
+    pub fn processor(&self) -> Option<&device::Device> {
+        let mut dev = self.edge()?.parent()?;
+
+        while dev.fwnode().is_none() {
+            dev = dev.parent()?;
+        }
+        Some(dev)
+    }
+
+    /// Returns whether the channel vanishes, because the remote processor has closed it or stops.
+    /// If it does not while the driver is being unbound, then it is userspace that wants that.
+    pub fn is_vanishing(&self) -> bool {
+        extern "C" fn is_it(child: *mut bindings::device, it: *mut c_void) -> c_int {
+            c_int::from(child.cast() == it)
+        }
+
+        // The driver core takes a device from its parent before it unbinds the driver.
+        //
+        // SAFETY: By the type invariant the device is valid, and so is its parent. `is_it()` only
+        // compares pointers.
+        self.edge().is_some_and(|edge| unsafe {
+            bindings::device_for_each_child(
+                edge.as_raw(),
+                (&raw mut (*self.as_raw()).dev).cast(),
+                Some(is_it),
+            ) == 0
+        })
+    }
 }
 
 // SAFETY: `rpmsg::Device` is a transparent wrapper of `struct rpmsg_device`.
