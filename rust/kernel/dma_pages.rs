@@ -17,7 +17,10 @@ use crate::{
     },
     page::PAGE_SIZE,
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 use core::{
     ffi::c_uint,
@@ -35,18 +38,20 @@ const BIDIRECTIONAL: DataDirection = DataDirection::Bidirectional;
 ///
 /// # Invariants
 ///
-/// `page` is the first of `1 << order` pages, which are mapped for `dev` at `address` and belong to
-/// this.
-pub struct DmaPages {
+/// - `page` is the first of `1 << order` pages, which are mapped for `dev` at `address` and belong
+///   to this.
+/// - `dev` is bound as long as `_owner` is there.
+pub struct DmaPages<B> {
     dev: ARef<Device>,
+    _owner: Arc<B>,
     page: NonNull<bindings::page>,
     order: c_uint,
     address: DmaAddress,
 }
 
-impl DmaPages {
-    /// Allocates `size` bytes, a power of two of pages, and maps them for `dev`, whose DMA mask
-    /// must have been set.
+impl<B: AsRef<Device<Bound>>> DmaPages<B> {
+    /// Allocates `size` bytes, a power of two of pages, and maps them for the device that `owner`
+    /// keeps bound, whose DMA mask must have been set.
     ///
     /// # Errors
     ///
@@ -66,27 +71,29 @@ impl DmaPages {
     ///         Coherent, //
     ///     },
     ///     dma_pages::DmaPages,
-    ///     sizes::SZ_2M, //
+    ///     sizes::SZ_2M,
+    ///     sync::Arc, //
     /// };
     ///
-    /// enum Memory {
-    ///     Block(DmaPages),
+    /// enum Memory<B> {
+    ///     Block(DmaPages<B>),
     ///     Pages(Coherent<[u8]>),
     /// }
     ///
-    /// fn firmware_memory(dev: &Device<Bound>) -> Result<Memory> {
-    ///     if let Ok(block) = DmaPages::new(dev, SZ_2M, GFP_KERNEL) {
+    /// fn firmware_memory<B: AsRef<Device<Bound>>>(owner: &Arc<B>) -> Result<Memory<B>> {
+    ///     if let Ok(block) = DmaPages::new(owner.clone(), SZ_2M, GFP_KERNEL) {
     ///         return Ok(Memory::Block(block));
     ///     }
     ///     Ok(Memory::Pages(Coherent::zeroed_slice_with_attrs(
-    ///         dev,
+    ///         (**owner).as_ref(),
     ///         SZ_2M,
     ///         GFP_KERNEL,
     ///         DMA_ATTR_NO_WARN,
     ///     )?))
     /// }
     /// ```
-    pub fn new(dev: &Device<Bound>, size: usize, flags: Flags) -> Result<Self> {
+    pub fn new(owner: Arc<B>, size: usize, flags: Flags) -> Result<Self> {
+        let dev: &Device<Bound> = (*owner).as_ref();
         let count = size / PAGE_SIZE;
         let order = count.checked_ilog2().ok_or(EINVAL)?;
         if size != PAGE_SIZE << order || order > bindings::MAX_PAGE_ORDER {
@@ -116,15 +123,18 @@ impl DmaPages {
             return Err(ENOMEM);
         }
 
-        // INVARIANT: They are mapped, and nobody else has them.
+        // INVARIANT: They are mapped, and nobody else has them. The owner keeps the device bound.
         Ok(Self {
             dev: dev.into(),
+            _owner: owner,
             page,
             order,
             address,
         })
     }
+}
 
+impl<B> DmaPages<B> {
     /// Returns the address of the first byte, for the device.
     pub fn dma_address(&self) -> DmaAddress {
         self.address
@@ -136,9 +146,10 @@ impl DmaPages {
     }
 }
 
-impl Drop for DmaPages {
+impl<B> Drop for DmaPages<B> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants they are mapped for the device at this address.
+        // SAFETY: By the type invariants they are mapped for the device at this address, and the
+        // device is bound: the owner is dropped after this.
         unsafe {
             bindings::dma_unmap_page_attrs(
                 self.dev.as_raw(),
@@ -155,7 +166,7 @@ impl Drop for DmaPages {
 }
 
 // SAFETY: The pages can be unmapped and freed by any thread.
-unsafe impl Send for DmaPages {}
+unsafe impl<B: Send + Sync> Send for DmaPages<B> {}
 
 // SAFETY: All that can be done with a reference is to read what never changes.
-unsafe impl Sync for DmaPages {}
+unsafe impl<B: Send + Sync> Sync for DmaPages<B> {}

@@ -40,20 +40,20 @@ const MAX_HEAP: usize = 1024;
 /// Memory that a process begins with. Only the DSP uses it.
 enum Memory {
     /// In one piece.
-    Block(DmaPages),
+    Block(DmaPages<Lease>),
     /// In as many as it takes.
     Pages(Coherent<[u8]>),
 }
 
 impl Memory {
-    fn new(lease: &Lease, size: usize) -> Result<Self> {
+    fn new(lease: &Arc<Lease>, size: usize) -> Result<Self> {
         if lease.is_translated() {
-            if let Ok(block) = DmaPages::new(lease.as_ref(), size, paid()) {
+            if let Ok(block) = DmaPages::new(lease.clone(), size, paid()) {
                 return Ok(Self::Block(block));
             }
         }
         let memory = Coherent::zeroed_slice_with_attrs(
-            lease.as_ref(),
+            (**lease).as_ref(),
             size,
             paid(),
             DMA_ATTR_NO_WARN,
