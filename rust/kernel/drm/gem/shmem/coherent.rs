@@ -62,6 +62,28 @@ static VM_OPS: VmOps = VmOps(bindings::vm_operations_struct {
 });
 
 impl Memory {
+    fn new<B: AsRef<device::Device<Bound>> + Send + Sync + 'static>(
+        owner: Arc<B>,
+        size: usize,
+        has_pages: bool,
+    ) -> Result<Self> {
+        // Before the memory: an owner whose box can't be had lets go of the device.
+        let owner = KBox::new(owner, GFP_KERNEL)?;
+        let dev: &device::Device<Bound> = (**owner).as_ref();
+
+        Ok(Self {
+            memory: Coherent::zeroed_slice_with_attrs(
+                dev,
+                size,
+                GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL,
+                crate::dma::attrs::DMA_ATTR_NO_WARN,
+            )?,
+            has_pages,
+            dev: dev.into(),
+            _owner: owner,
+        })
+    }
+
     /// Whether user mappings with these operations are ones of coherent memory.
     pub(super) fn is_vm_ops(vm_ops: *const bindings::vm_operations_struct) -> bool {
         core::ptr::eq(vm_ops, &raw const VM_OPS.0)
@@ -160,18 +182,7 @@ impl<T: DriverObject> Object<T> {
             return Err(EINVAL);
         }
 
-        let dma_dev: &device::Device<Bound> = (*owner).as_ref();
-        let memory = Memory {
-            memory: Coherent::zeroed_slice_with_attrs(
-                dma_dev,
-                size,
-                GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL,
-                crate::dma::attrs::DMA_ATTR_NO_WARN,
-            )?,
-            has_pages,
-            dev: dma_dev.into(),
-            _owner: KBox::new(owner, GFP_KERNEL)?,
-        };
+        let memory = Memory::new(owner, size, has_pages)?;
         let obj = Self::alloc_with(None, Some(memory), T::new(dev, size, args))?;
 
         // SAFETY: The arguments are valid, and the object has not been initialized yet. Should this
@@ -334,11 +345,16 @@ impl<T: DriverObject> Object<T> {
 ///
 /// # Safety
 ///
-/// `shmem` must be a valid shmem GEM object.
+/// `shmem` must be a valid shmem GEM object, whose reservation the caller does not hold.
 pub(super) unsafe fn check_available(shmem: *mut bindings::drm_gem_shmem_object) -> Result {
-    // SAFETY: `shmem` is valid. If its pages come or go meanwhile the answer is too pessimistic, or
-    // there is no harm done.
-    let (has_pages, size) = unsafe { (!(*shmem).pages.is_null(), (*shmem).base.size) };
+    // SAFETY: `shmem` is valid, and thus is its reservation object, which guards the pages. If they
+    // come or go afterwards the answer is too pessimistic, or there is no harm done.
+    let (has_pages, size) = unsafe {
+        bindings::dma_resv_lock((*shmem).base.resv, core::ptr::null_mut());
+        let has_pages = !(*shmem).pages.is_null();
+        bindings::dma_resv_unlock((*shmem).base.resv);
+        (has_pages, (*shmem).base.size)
+    };
 
     // SAFETY: It can be called at any time.
     let available = unsafe { bindings::si_mem_available() };
