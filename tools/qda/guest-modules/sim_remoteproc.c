@@ -5,8 +5,9 @@
  *
  * On hardware the drivers of the processors do that, which need firmware and
  * secure-world calls. Unbinding this driver is what stopping a processor is
- * there, in the same order: all that hangs on it goes, then it is halted. One
- * that crashed has halted before. Binding starts it again.
+ * there, in the same order: all that hangs on it goes, then it is halted, and
+ * whoever wants to know is told. One that crashed has halted before. Binding
+ * starts it again.
  */
 #include <linux/device.h>
 #include <linux/iopoll.h>
@@ -15,6 +16,8 @@
 #include <linux/platform_device.h>
 #include <linux/rpmsg/qcom_glink.h>
 #include <linux/slab.h>
+
+#include "qcom_common.h"
 
 /* Registers: what we want, and what is. */
 #define SIM_WANTED	0
@@ -27,7 +30,12 @@ struct sim_remoteproc {
 	struct device_node *node;
 	struct platform_device *parent;
 	struct qcom_glink_smem *glink;
+	/* Never registered: it is there for those who are told of starts and stops. */
+	struct rproc *rproc;
+	struct qcom_rproc_ssr ssr;
 };
+
+static const struct rproc_ops sim_rproc_ops;
 
 /* When this has switched it off, the processor touches no memory any more. */
 static int sim_power(struct sim_remoteproc *sim, u32 on)
@@ -37,6 +45,22 @@ static int sim_power(struct sim_remoteproc *sim, u32 on)
 	writel(on, sim->regs + SIM_WANTED);
 	return readl_poll_timeout(sim->regs + SIM_RUNNING, running, running == on, 500,
 				  SIM_TIMEOUT_US);
+}
+
+/* Tells who wants to know, by the name of the edge, of what becomes of the processor. */
+static int sim_add_ssr(struct device *dev, struct sim_remoteproc *sim)
+{
+	const char *name;
+	int ret;
+
+	ret = of_property_read_string(sim->node, "label", &name);
+	if (ret)
+		return ret;
+	sim->rproc = devm_rproc_alloc(dev, name, &sim_rproc_ops, NULL, 0);
+	if (!sim->rproc)
+		return -ENOMEM;
+	qcom_add_ssr_subdev(sim->rproc, &sim->ssr, name);
+	return sim->ssr.info ? 0 : -ENOMEM;
 }
 
 static void sim_put_node(void *node)
@@ -66,12 +90,17 @@ static int sim_probe(struct platform_device *pdev)
 	if (ret)
 		return ret;
 
+	ret = sim_add_ssr(dev, sim);
+	if (ret)
+		return ret;
+
 	/* GLINK names the edge after its grandparent, the rproc device's parent. */
 	sim->parent = platform_device_register_data(dev, "sim-rproc", PLATFORM_DEVID_AUTO,
 						    NULL, 0);
 	if (IS_ERR(sim->parent))
 		return PTR_ERR(sim->parent);
 
+	sim->ssr.subdev.prepare(&sim->ssr.subdev);
 	ret = sim_power(sim, 1);
 	if (ret) {
 		dev_err(dev, "does not start: %d\n", ret);
@@ -82,10 +111,12 @@ static int sim_probe(struct platform_device *pdev)
 		ret = PTR_ERR(sim->glink);
 		goto err_power;
 	}
+	sim->ssr.subdev.start(&sim->ssr.subdev);
 	return 0;
 
 err_power:
 	sim_power(sim, 0);
+	sim->ssr.subdev.unprepare(&sim->ssr.subdev);
 	platform_device_unregister(sim->parent);
 	return ret;
 }
@@ -94,9 +125,12 @@ static void sim_remove(struct platform_device *pdev)
 {
 	struct sim_remoteproc *sim = platform_get_drvdata(pdev);
 
+	sim->ssr.subdev.stop(&sim->ssr.subdev, false);
 	qcom_glink_smem_unregister(sim->glink);
 	if (sim_power(sim, 0))
 		dev_err(&pdev->dev, "does not stop\n");
+	else
+		sim->ssr.subdev.unprepare(&sim->ssr.subdev);
 	platform_device_unregister(sim->parent);
 }
 
