@@ -435,6 +435,11 @@ impl Dsp {
         self.notify();
     }
 
+    /// The processor knows nothing of before any more.
+    pub fn halted(&self) {
+        self.inner().has_heap = false;
+    }
+
     /// The channel is gone: all calls and processes end; calls at work reach no memory any more. A
     /// guest that closes it has to have released its processes before.
     pub fn closed(&self, by: Side) {
@@ -447,8 +452,10 @@ impl Dsp {
             let mut inner = self.inner();
             inner.channel = None;
             inner.windows.closed();
-            // The guest takes the memory back.
-            inner.has_heap = false;
+            // One that runs keeps its heap. What `fastrpc.ko` has given, it takes back (2694).
+            if by == Side::Dsp || self.judge.profile() == Profile::Fastrpc {
+                inner.has_heap = false;
+            }
             inner.held.clear();
             let busy = std::mem::take(&mut inner.outstanding);
             (std::mem::take(&mut inner.processes), busy)
@@ -636,5 +643,8 @@ impl crate::glink::Endpoint for Dsp {
     }
     fn closed(&self, by: Side) {
         Dsp::closed(self, by);
+    }
+    fn halted(&self) {
+        Dsp::halted(self);
     }
 }

@@ -62,6 +62,8 @@ pub trait Endpoint: Send + Sync {
     /// The channel has gone; what is sent from now on is refused. When this returns, nothing that
     /// went on touches memory any more.
     fn closed(&self, by: Side);
+    /// The processor was halted, or the guest began anew: it knows nothing of before.
+    fn halted(&self) {}
 }
 
 /// A channel that the DSP offers.

@@ -185,6 +185,7 @@ impl Server {
         self.up = false;
         self.garbage = None;
         for slot in &mut self.slots {
+            slot.service.endpoint.halted();
             slot.ours = Ours::Closed;
             slot.theirs = None;
             slot.reopen = None;

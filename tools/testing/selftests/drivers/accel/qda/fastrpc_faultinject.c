@@ -274,7 +274,7 @@ static int call_set_option(struct fault_state *s)
 /* A DSP is asked until it has answered; then it has to go first. */
 static int new_adsp(struct fault_state *s)
 {
-	int ret = s->answered ? qda_rebind("adsp") : 0;
+	int ret = s->answered ? start_anew("adsp") : 0;
 
 	s->answered = false;
 	if (ret)

@@ -134,7 +134,7 @@ static int call_param(struct fault_state *s)
 /* A DSP is asked until it has answered; then it has to go first. */
 static int new_adsp(struct fault_state *s)
 {
-	int ret = s->answered ? qda_rebind("adsp") : 0;
+	int ret = s->answered ? start_anew("adsp") : 0;
 
 	s->answered = false;
 	if (ret)

@@ -59,6 +59,25 @@ int come_up(enum how how, const char *dsp, const char *processor)
 	return come_up_with(how, dsp, processor, qda_open_process);
 }
 
+int start_anew(const char *dsp)
+{
+	int fd = qda_open(dsp), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = go_down(CHANNEL, dsp, NULL);
+	if (!ret && !is_gone(fd))
+		ret = -ETIMEDOUT;
+	close(fd);
+	if (ret)
+		return ret;
+	fd = come_up_with(CHANNEL, dsp, NULL, qda_open);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
 bool is_gone(int fd)
 {
 	struct drm_qda_query query;

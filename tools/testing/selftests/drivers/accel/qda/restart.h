@@ -55,6 +55,15 @@ int come_up_with(enum how how, const char *dsp, const char *processor,
 /** come_up() - come_up_with() an unsigned process, see qda_open_process(). */
 int come_up(enum how how, const char *dsp, const char *processor);
 
+/**
+ * start_anew() - have a DSP forget everything
+ *
+ * Unbinding the driver does not: the DSP lives on.
+ *
+ * Return: 0 or -errno, when it is there again.
+ */
+int start_anew(const char *dsp);
+
 /** is_gone() - whether the device of an open file is gone, after a while. */
 bool is_gone(int fd);
 
