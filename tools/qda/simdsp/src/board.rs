@@ -69,6 +69,8 @@ pub struct DspNode {
     pub non_secure: bool,
     /// The first `memory-region`.
     pub reserved: Option<Region>,
+    /// Stream ids of the remote processor itself; none: it is not behind the SMMU.
+    pub processor: Vec<u32>,
     /// Its banks, in tree order.
     pub banks: Vec<BankNode>,
 }
@@ -370,7 +372,10 @@ fn read_smem_edge<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> anyhow::
         .and_then(|c| c.first().copied())
         .context("no qcom,remote-pid")?;
     let host = u16::try_from(host).context("qcom,remote-pid")?;
-    let edge = read_edge(tree, &edge, Place::Smem { host, power })?;
+    let mut edge = read_edge(tree, &edge, Place::Smem { host, power })?;
+    for dsp in &mut edge.dsps {
+        dsp.processor = stream_ids(tree, node);
+    }
     Ok(Edge {
         name: node.name.to_owned(),
         ..edge
@@ -418,6 +423,7 @@ fn read_dsp<'b, 'a>(tree: &'b Fdt<'a>, node: &FdtNode<'b, 'a>) -> Option<DspNode
         reserved: target(tree, node, "memory-region")
             .and_then(|target| region(&target))
             .ok(),
+        processor: Vec::new(),
         banks: node
             .children()
             .filter(|n| is_compatible(n, "qcom,fastrpc-compute-cb") && is_available(n))

@@ -257,6 +257,10 @@ fn create_static(dsp: &Dsp, call: &Call) -> Done {
         dsp.judge()
             .report(Rule::HeapWrong, format!("heap {addr:#x} + {size:#x}"));
     }
+    if given && dsp.reachable_heap().is_some_and(|len| len != size) {
+        dsp.judge()
+            .report(Rule::HeapUnreachable, format!("heap {addr:#x} + {size:#x}"));
+    }
     if given == dsp.inner().has_heap {
         let what = match given {
             true => "handed over again",

@@ -53,6 +53,12 @@ pub trait Memory: Send + Sync {
     /// stream id that is all memory, always.
     fn mappings(&self, bank: Bank) -> Result<Vec<Mapping>, Fault>;
 
+    /// As [`Memory::mappings`], of what the processor itself can reach. [`None`]: that is not
+    /// behind the SMMU.
+    fn own_mappings(&self) -> Result<Option<Vec<Mapping>>, Fault> {
+        Ok(None)
+    }
+
     /// Stream ids that the device tree gives to `bank`; without any its addresses are physical.
     /// Banks with one in common are meant to share an address space.
     fn streams(&self, bank: Bank) -> Vec<u32>;

@@ -178,6 +178,8 @@ pub struct DspMemory {
     smmu: Arc<Smmu>,
     /// Stream ids by bank number.
     banks: BTreeMap<Bank, Vec<u32>>,
+    /// Stream ids of the processor itself.
+    processor: Vec<u32>,
     faults: FaultLog,
     trace: Trace,
 }
@@ -208,6 +210,7 @@ impl DspMemory {
             label: label.to_owned(),
             smmu,
             banks,
+            processor: node.processor.clone(),
             faults,
             trace,
         }
@@ -297,29 +300,9 @@ impl DspMemory {
         }
         result
     }
-}
 
-impl Memory for DspMemory {
-    fn read(&self, bank: Bank, iova: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        let ram = &self.smmu.ram;
-        let result = self.pieces(bank, iova, buf.len(), false, |at, pa, len| {
-            ram.read(pa, &mut buf[at..at + len]).is_ok()
-        });
-        self.logged(bank, result)
-    }
-
-    fn write(&self, bank: Bank, iova: u64, data: &[u8]) -> Result<(), Fault> {
-        let ram = &self.smmu.ram;
-        let result = self.pieces(bank, iova, data.len(), true, |at, pa, len| {
-            ram.write(pa, &data[at..at + len]).is_ok()
-        });
-        self.logged(bank, result)
-    }
-
-    fn mappings(&self, bank: Bank) -> Result<Vec<Mapping>, Fault> {
-        let Some(sids) = self.banks.get(&bank) else {
-            return Ok(Vec::new());
-        };
+    /// What the first of `sids` reaches; all of memory without one.
+    fn reach(&self, sids: &[u32]) -> Result<Vec<Mapping>, Fault> {
         let mut list: Vec<Mapping> = Vec::new();
         let mut add = |leaf: Leaf| {
             if !leaf.readable {
@@ -362,6 +345,38 @@ impl Memory for DspMemory {
             Err(_) => {}
         }
         Ok(list)
+    }
+}
+
+impl Memory for DspMemory {
+    fn read(&self, bank: Bank, iova: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        let ram = &self.smmu.ram;
+        let result = self.pieces(bank, iova, buf.len(), false, |at, pa, len| {
+            ram.read(pa, &mut buf[at..at + len]).is_ok()
+        });
+        self.logged(bank, result)
+    }
+
+    fn write(&self, bank: Bank, iova: u64, data: &[u8]) -> Result<(), Fault> {
+        let ram = &self.smmu.ram;
+        let result = self.pieces(bank, iova, data.len(), true, |at, pa, len| {
+            ram.write(pa, &data[at..at + len]).is_ok()
+        });
+        self.logged(bank, result)
+    }
+
+    fn mappings(&self, bank: Bank) -> Result<Vec<Mapping>, Fault> {
+        match self.banks.get(&bank) {
+            Some(sids) => self.reach(sids),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn own_mappings(&self) -> Result<Option<Vec<Mapping>>, Fault> {
+        match self.processor.is_empty() {
+            true => Ok(None),
+            false => self.reach(&self.processor).map(Some),
+        }
     }
 
     fn streams(&self, bank: Bank) -> Vec<u32> {
@@ -430,6 +445,7 @@ mod tests {
             sid_pos: 32,
             non_secure: true,
             reserved: None,
+            processor: Vec::new(),
             banks: vec![bank(1, &[1]), bank(2, &[2, 3]), bank(3, &[]), bank(1, &[9])],
         };
         let (faults, trace) = (FaultLog::default(), Trace::default());

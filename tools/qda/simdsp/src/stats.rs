@@ -4,7 +4,7 @@
 
 use crate::call::Call;
 use crate::dsp::{Dsp, Inner};
-use crate::port::{Bank, Fault};
+use crate::port::{Bank, Fault, Mapping};
 use crate::process::{Domain, Process};
 use crate::script::Script;
 use crate::strict::Rule;
@@ -120,6 +120,20 @@ impl Dsp {
         Some(counter.load(Ordering::Relaxed))
     }
 
+    /// How many bytes of the heap the processor itself reaches at their physical addresses; [`None`]
+    /// if it is not behind the SMMU.
+    pub fn reachable_heap(&self) -> Option<u64> {
+        let (start, len) = self.config().heap?;
+        let mappings = self.memory.own_mappings().ok()??;
+        let reached = |mapping: &Mapping| {
+            let end = (mapping.iova + mapping.len).min(start + len);
+            end.saturating_sub(mapping.iova.max(start))
+        };
+
+        let same = mappings.iter().filter(|m| m.iova == m.pa && m.writable);
+        Some(same.map(reached).sum())
+    }
+
     fn gauge(&self, key: &str) -> Option<u64> {
         let listeners = |inner: &Inner| -> usize {
             inner
@@ -132,6 +146,7 @@ impl Dsp {
             "violations" => self.judge().count(),
             "outstanding" => self.inner().outstanding.len() as u64,
             "processes" => self.inner().processes.len() as u64,
+            "heap_reached" => self.reachable_heap().unwrap_or(0),
             "babbled" => {
                 let inner = self.inner();
                 inner.babble.as_ref().map_or(0, |babble| babble.sent())

@@ -56,7 +56,8 @@
 //! of each domain (`root`, `sensors`, `user`, `static`), those in poll mode (`polled`), `threads`
 //! (that have called and have not exited), `held`, `listeners`, `parked` (held and listeners),
 //! `waiters` (for messages), `maps` (numbers and heap pieces mapped into processes), `mappings`
-//! (bytes that all banks map), `banks`.
+//! (bytes that all banks map), `heap_reached` (bytes of the reserved memory that the processor
+//! itself reaches through the SMMU, at their physical addresses), `banks`.
 //!
 //! Banks without a stream id reach all memory; they count as mapping nothing. `survey` counts the
 //! other banks, the page tables that their streams are translated by, the bytes that these map, and
