@@ -44,7 +44,10 @@ use kernel::{
     prelude::*,
     rpmsg,
     str::CString,
-    sync::Arc,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     uapi, //
 };
 
@@ -63,14 +66,46 @@ pub(crate) struct DeviceData {
     pub(crate) channel: Arc<Channel>,
 }
 
-/// What the driver has of a DSP while it is bound. Dropped in this order: no ioctl runs when the
-/// channel ends, and memory that was given away comes back when the DSP hears of nothing any more.
+/// An accel device that user space can open. Dropped in this order: no ioctl runs when the channel
+/// ends, and all buffers that the channel had are gone before the device is.
+///
+/// An object of DRM does not hold its device: handles and dma-bufs do, by files. A DSP process may
+/// outlive its client's files, and has buffers.
+struct Registered<'bound> {
+    registration: drm::Registration<'bound, QdaDriver>,
+    owner: Owner,
+    _device: ARef<QdaDevice>,
+}
+
+impl<'bound> Registered<'bound> {
+    /// Registers an accel device for the channel of `owner`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever DRM reports.
+    fn new(rpdev: &'bound rpmsg::Device<device::Bound>, owner: Owner) -> Result<Self> {
+        let channel = owner.0.clone();
+        let drm = drm::UnregisteredDevice::<QdaDriver>::new(rpdev, Ok(DeviceData { channel }))?;
+
+        // SAFETY: The registration is stored in the driver's data, which is dropped when the driver
+        // is unbound; it is never forgotten.
+        let registration =
+            unsafe { drm::Registration::new(rpdev.as_ref(), drm, Ok::<_, Error>(()), 0)? };
+        Ok(Self {
+            _device: registration.device().into(),
+            registration,
+            owner,
+        })
+    }
+}
+
+/// What the driver has of a DSP while it is bound. Dropped in this order: memory that was given away
+/// comes back when the DSP hears of nothing any more.
 pub(crate) struct Bound<'bound> {
     #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
     nodes: Nodes,
-    _registration: drm::Registration<'bound, QdaDriver>,
     _reclaim: Registrations,
-    owner: Owner,
+    registered: Registered<'bound>,
     _assigned: Option<Assigned<Scm>>,
 }
 
@@ -134,29 +169,22 @@ impl rpmsg::Driver for QdaRpmsgDriver {
             polls: soc.polls(),
         };
         let owner = Owner(Channel::new(traits, calls, transport, banks, region, heap)?);
+        let registered = Registered::new(rpdev, owner)?;
 
-        let channel = owner.0.clone();
-        let drm = drm::UnregisteredDevice::<QdaDriver>::new(rpdev, Ok(DeviceData { channel }))?;
-
-        // SAFETY: The registration is stored in the driver's data, which is dropped when the driver
-        // is unbound; it is never forgotten.
-        let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(()), 0)? };
-
-        let reclaim = Registrations::new(&owner.0)?;
+        let reclaim = Registrations::new(&registered.owner.0)?;
 
         Ok(Bound {
-            _reclaim: reclaim,
             #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
-            nodes: Nodes::new(registration.device())?,
-            _registration: registration,
-            owner,
+            nodes: Nodes::new(registered.registration.device())?,
+            _reclaim: reclaim,
+            registered,
             _assigned: assigned,
         })
     }
 
     fn unbind<'bound>(_rpdev: &'bound rpmsg::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         // Here the DSP can still be told that its processes end.
-        this.owner.0.shut_down();
+        this.registered.owner.0.shut_down();
         #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
         this.nodes.close();
     }
