@@ -126,7 +126,7 @@ impl Bank {
     ///
     /// - [`ENODEV`] if `node` reserves none.
     /// - [`EINVAL`] if the DMA API can't allocate from it.
-    pub fn assign_region(&self, node: &FwNode) -> Result {
+    pub fn assign_region(&mut self, node: &FwNode) -> Result {
         // SAFETY: By the type invariant the pointer is that of a bank, and `node` is valid.
         to_result(unsafe {
             bindings::qda_compute_bank_assign_region(self.0.as_ptr(), node.as_raw())

@@ -10,7 +10,6 @@
 
 mod maker;
 
-pub(crate) use self::maker::assign_region;
 use self::maker::Maker;
 use crate::{
     domain::Domain,
@@ -111,7 +110,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Makes the banks that the children of `node`, the DSP's node, describe.
+    /// Makes the banks that the children of `node`, the DSP's node, describe. If the DSP `has_pool`,
+    /// memory for those that are not behind an IOMMU comes from the region that `node` reserves.
     ///
     /// # Errors
     ///
@@ -122,8 +122,9 @@ impl Pool {
         node: &FwNode,
         dsp: &CStr,
         soc: &SocData,
+        has_pool: bool,
     ) -> Result<Arc<Self>> {
-        let mut maker = Maker::new(parent, node, dsp, soc);
+        let mut maker = Maker::new(parent, node, dsp, soc, has_pool);
 
         maker.add_all()?;
         if maker.banks.is_empty() {

@@ -56,11 +56,6 @@ impl Domain {
         matches!(self, Self::Adsp | Self::Sdsp)
     }
 
-    /// Whether buffers come from the reserved memory, where banks are not behind an IOMMU.
-    pub(crate) fn has_pool(self) -> bool {
-        matches!(self, Self::Sdsp)
-    }
-
     /// Whether the DSP has static processes that begin with the reserved memory.
     pub(crate) fn has_static(self) -> bool {
         matches!(self, Self::Adsp)

@@ -19,15 +19,13 @@ use crate::{
     },
     file::QdaFile,
     gem::Buffer,
-    heap::{
-        Assigned,
-        Heap,
-        Reserved,
-        Scm, //
-    },
     module_parameters,
     reclaim::Registrations,
     region::Region,
+    reserved::{
+        Holding,
+        Reserved, //
+    },
     soc::{
         SocData,
         OF_ID_TABLE, //
@@ -106,7 +104,7 @@ pub(crate) struct Bound<'bound> {
     nodes: Nodes,
     _reclaim: Registrations,
     registered: Registered<'bound>,
-    _assigned: Option<Assigned<Scm>>,
+    _reserved: Holding,
 }
 
 impl rpmsg::Driver for QdaRpmsgDriver {
@@ -148,16 +146,13 @@ impl rpmsg::Driver for QdaRpmsgDriver {
             dev_err!(dev, "{} is no sort of DSP\n", &*name);
         })?;
 
-        let reserved = Reserved::read(dev, node, domain)?;
-        let region = reserved.region.filter(|_| domain.has_static());
-        let heap = Heap::new(region)?;
-        let assigned = reserved.assign(Scm)?;
+        let reserved = Reserved::read(rpdev, node, domain)?.hand_over()?;
 
-        let banks = Pool::new(dev, node, &name, soc)?;
+        let banks = Pool::new(dev, node, &name, soc, reserved.is_pool())?;
         let region = if banks.is_translated() {
             None
         } else {
-            Some(Region::new(node, &name, soc)?)
+            Some(Region::new(node, &name, soc, reserved.is_pool())?)
         };
         let calls = Calls::new(&name)?;
         let receiver = Arc::new(Receiver(calls.clone()), GFP_KERNEL)?;
@@ -168,6 +163,7 @@ impl rpmsg::Driver for QdaRpmsgDriver {
             non_secure: node.property_read_bool(c"qcom,non-secure-domain"),
             polls: soc.polls(),
         };
+        let heap = reserved.heap.clone();
         let owner = Owner(Channel::new(traits, calls, transport, banks, region, heap)?);
         let registered = Registered::new(rpdev, owner)?;
 
@@ -178,7 +174,7 @@ impl rpmsg::Driver for QdaRpmsgDriver {
             nodes: Nodes::new(registered.registration.device())?,
             _reclaim: reclaim,
             registered,
-            _assigned: assigned,
+            _reserved: reserved,
         })
     }
 

@@ -1,31 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that the device tree reserves for a DSP.
+//! The heap of a DSP's static processes.
 //!
-//! The static processes of an ADSP share it as their heap. The DSP keeps it from the first of them
-//! on, whatever becomes of that process, and so is told of it once. Where the device tree says so,
-//! the memory belongs to other virtual machines for as long as the driver is bound, and the kernel
-//! may not touch it; it never does.
+//! They share it. The DSP keeps it from the first of them on, whatever becomes of that process, and
+//! so is told of it once. The kernel never touches it.
 
-use crate::domain::Domain;
 use kernel::{
-    device::{
-        self,
-        property::FwNode,
-        Bound, //
-    },
     new_mutex,
-    of,
     prelude::*,
-    qcom_scm,
+    remote_memory::Knows,
     sync::{
         Arc,
         Mutex, //
     }, //
 };
-
-/// Most virtual machines that one region is given to.
-const MAX_OWNERS: usize = 16;
 
 /// A range of physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,149 +24,11 @@ pub(crate) struct Region {
     pub(crate) size: u64,
 }
 
-/// What can give memory to other virtual machines.
-pub(crate) trait Assigner {
-    /// Whether it works yet.
-    fn is_available(&self) -> bool;
-
-    /// Gives a region that `from` own to `to`.
-    ///
-    /// # Errors
-    ///
-    /// Whatever it reports.
-    fn assign(&self, region: Region, from: &[u32], to: &[u32]) -> Result;
-}
-
-/// The secure world.
-pub(crate) struct Scm;
-
-impl Assigner for Scm {
-    fn is_available(&self) -> bool {
-        qcom_scm::is_available()
-    }
-
-    fn assign(&self, region: Region, from: &[u32], to: &[u32]) -> Result {
-        let size = usize::try_from(region.size).map_err(|_| EINVAL)?;
-
-        // SAFETY: The device tree reserves the memory for the DSP. Nothing else of the kernel uses
-        // it, and the driver only tells the DSP where it is.
-        unsafe { qcom_scm::assign_mem(region.start, size, from, to) }
-    }
-}
-
-/// A region that was given to virtual machines. Dropping it takes the region back.
-pub(crate) struct Assigned<A: Assigner> {
-    assigner: A,
-    region: Region,
-    owners: KVec<u32>,
-}
-
-impl<A: Assigner> Assigned<A> {
-    /// Gives `region` to `owners`.
-    ///
-    /// # Errors
-    ///
-    /// What `assigner` reports.
-    pub(crate) fn new(assigner: A, region: Region, owners: KVec<u32>) -> Result<Self> {
-        assigner.assign(region, &[qcom_scm::VMID_HLOS], &owners)?;
-
-        Ok(Self {
-            assigner,
-            region,
-            owners,
-        })
-    }
-}
-
-impl<A: Assigner> Drop for Assigned<A> {
-    fn drop(&mut self) {
-        let owners = [qcom_scm::VMID_HLOS];
-
-        if let Err(error) = self.assigner.assign(self.region, &self.owners, &owners) {
-            pr_err!(
-                "reserved memory {:#x} was not given back: {:?}\n",
-                self.region.start,
-                error
-            );
-        }
-    }
-}
-
-/// What the device tree says about a DSP's reserved memory.
-pub(crate) struct Reserved {
-    /// Where it is, if there is any.
-    pub(crate) region: Option<Region>,
-    /// Whom it is to be given to; nobody, if that is empty.
-    pub(crate) owners: KVec<u32>,
-}
-
-impl Reserved {
-    /// Reads "memory-region" and "qcom,vmids" of `node`, the node of the DSP `dev`.
-    ///
-    /// # Errors
-    ///
-    /// - [`EINVAL`]: one of them is malformed, or "qcom,vmids" too long.
-    /// - [`ENOMEM`].
-    pub(crate) fn read(dev: &device::Device<Bound>, node: &FwNode, domain: Domain) -> Result<Self> {
-        let owners = match node.property_present(c"qcom,vmids") {
-            false => KVec::new(),
-            true => {
-                let count = node.property_count_elem::<u32>(c"qcom,vmids")?;
-                if count > MAX_OWNERS {
-                    dev_err!(dev, "qcom,vmids has more than {} entries\n", MAX_OWNERS);
-                    return Err(EINVAL);
-                }
-                node.property_read_array_vec(c"qcom,vmids", count)?
-                    .required_by(dev)?
-            }
-        };
-
-        let region = match of::ReservedMemory::from_node(node, 0) {
-            _ if !domain.has_reserved_memory() => None,
-            Ok(memory) => Some(Region {
-                start: memory.start(),
-                size: memory.size(),
-            }),
-            Err(ENODEV) => None,
-            Err(error) => {
-                dev_err!(dev, "memory-region: {:?}\n", error);
-                return Err(error);
-            }
-        };
-        Ok(Self { region, owners })
-    }
-
-    /// Gives the memory to whom the device tree says, if to anybody.
-    ///
-    /// # Errors
-    ///
-    /// - [`EPROBE_DEFER`]: there are new owners, and `assigner` does not work yet.
-    /// - what `assigner` reports.
-    pub(crate) fn assign<A: Assigner>(self, assigner: A) -> Result<Option<Assigned<A>>> {
-        if self.owners.is_empty() {
-            return Ok(None);
-        }
-        // Also without memory, as the other driver of these nodes does: the secure world comes up
-        // before anything of the DSP is touched.
-        if !assigner.is_available() {
-            return Err(EPROBE_DEFER);
-        }
-        match self.region {
-            Some(region) => Assigned::new(assigner, region, self.owners).map(Some),
-            None => Ok(None),
-        }
-    }
-}
-
-/// Whether the DSP has the heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// It was never told of it, or refused it.
-    Kept,
-    /// It was told, and has not answered yet.
-    Offered,
-    /// It has it, or may have it.
-    Given,
+struct State {
+    /// Whether the DSP knows that it has the heap.
+    knows: Knows,
+    /// Whether it is being told.
+    offered: bool,
 }
 
 /// The heap of a DSP's static processes.
@@ -190,16 +40,19 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    /// A heap that the DSP does not know of; none without `region`.
+    /// The heap in `region`; none without it.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(region: Option<Region>) -> Result<Arc<Self>> {
+    pub(crate) fn new(region: Option<Region>, knows: Knows) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 region,
-                state <- new_mutex!(State::Kept),
+                state <- new_mutex!(State {
+                    knows,
+                    offered: false,
+                }),
             }),
             GFP_KERNEL,
         )
@@ -210,7 +63,17 @@ impl Heap {
         self.region.is_some()
     }
 
-    /// What a call that makes a static process has to hand over: the heap, the first time.
+    /// Whether the DSP knows that it has the heap. It may, where it is just being told.
+    pub(crate) fn knows(&self) -> Knows {
+        let state = self.state.lock();
+
+        match state.knows {
+            Knows::No if state.offered => Knows::Maybe,
+            knows => knows,
+        }
+    }
+
+    /// What a call that makes a static process has to hand over: the heap, unless the DSP knows.
     ///
     /// # Errors
     ///
@@ -220,21 +83,21 @@ impl Heap {
         let region = self.region.ok_or(EOPNOTSUPP)?;
         let mut state = self.state.lock();
 
-        match *state {
-            State::Given => Ok(None),
-            State::Offered => Err(EBUSY),
-            State::Kept => {
-                *state = State::Offered;
-                Ok(Some(Offer {
-                    heap: self.clone(),
-                    region,
-                }))
-            }
+        if state.knows == Knows::Yes {
+            return Ok(None);
         }
+        if state.offered {
+            return Err(EBUSY);
+        }
+        state.offered = true;
+        Ok(Some(Offer {
+            heap: self.clone(),
+            region,
+        }))
     }
 }
 
-/// The heap, on its way to the DSP. Dropping it keeps the heap.
+/// The heap, on its way to the DSP. Dropping it says that the DSP does not have it.
 pub(crate) struct Offer {
     heap: Arc<Heap>,
     /// What is handed over.
@@ -242,18 +105,19 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Notes that the DSP has the heap, or that nobody knows.
+    /// Notes that the DSP has the heap, or is to be taken to have it.
     pub(crate) fn given(self) {
-        *self.heap.state.lock() = State::Given;
+        self.heap.state.lock().knows = Knows::Yes;
+    }
+
+    /// Notes that nobody can say whether the DSP has the heap.
+    pub(crate) fn lost(self) {
+        self.heap.state.lock().knows = Knows::Maybe;
     }
 }
 
 impl Drop for Offer {
     fn drop(&mut self) {
-        let mut state = self.heap.state.lock();
-
-        if *state == State::Offered {
-            *state = State::Kept;
-        }
+        self.heap.state.lock().offered = false;
     }
 }

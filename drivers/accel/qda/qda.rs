@@ -17,7 +17,7 @@
 //! - [`mod@sync`]: what the CPU has in its caches.
 //! - [`arena`]: memory of calls.
 //! - [`bank`], [`region`]: context banks and their leases, and memory for those without an IOMMU.
-//! - [`channel`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
+//! - [`channel`], [`reserved`], [`heap`], [`transport`], [`driver`]: one DSP and the way to it.
 //! - [`proto`], [`layout`], [`table`], [`ring`], [`threads`], [`turns`], [`state`], [`slots`],
 //!   [`streams`], [`numbers`], [`kept`], [`domain`], [`exits`], [`pages`], [`words`]: pure code.
 
@@ -58,6 +58,7 @@ mod proto;
 mod queue;
 mod reclaim;
 mod region;
+mod reserved;
 mod ring;
 mod session;
 mod slots;

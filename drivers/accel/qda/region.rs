@@ -3,10 +3,7 @@
 //! Contiguous memory, for banks that are not behind an IOMMU.
 
 use crate::{
-    bank::{
-        assign_region,
-        AddressSpace, //
-    },
+    bank::AddressSpace,
     domain::Domain,
     soc::SocData, //
 };
@@ -36,12 +33,13 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// The memory of the DSP called `dsp`, whose node is `node`.
+    /// The memory of the DSP called `dsp`, whose node is `node`. If the DSP `has_pool`, it comes
+    /// from the region that `node` reserves.
     ///
     /// # Errors
     ///
     /// Whatever making its device reports.
-    pub(crate) fn new(node: &FwNode, dsp: &CStr, soc: &SocData) -> Result<Self> {
+    pub(crate) fn new(node: &FwNode, dsp: &CStr, soc: &SocData, has_pool: bool) -> Result<Self> {
         // One may be left from before a restart, for buffers that are still there.
         static COUNT: Atomic<u64> = Atomic::new(0);
 
@@ -49,9 +47,11 @@ impl Region {
         let count = COUNT.fetch_add(1, Relaxed);
         let name = CString::try_from_fmt(fmt!("{}-memory-{}", dsp, count))?;
         let mask = DmaMask::try_new(soc.dma_bits(domain))?;
-        let space = AddressSpace::new(None, node, &name, mask)?;
+        let mut space = AddressSpace::new(None, node, &name, mask)?;
 
-        let reserved = domain.has_pool() && assign_region(&space, node)?;
+        if has_pool {
+            space.assign_region(node)?;
+        }
         let no_map = node
             .property_get_reference_args(c"memory-region", NArgs::N(0), 0)
             .is_ok_and(|args| {
@@ -60,7 +60,7 @@ impl Region {
             });
         Ok(Self {
             space: Arc::new(space, GFP_KERNEL)?,
-            has_pages: !(reserved && no_map),
+            has_pages: !(has_pool && no_map),
         })
     }
 }

@@ -336,6 +336,9 @@ impl Session {
                 Ok(status)
             }
             (Outcome::Gone, _) => {
+                if let Some(offer) = offer {
+                    offer.lost();
+                }
                 if process.claim_end() {
                     process.end(true);
                 }

@@ -78,6 +78,8 @@ pub(super) struct Maker<'a> {
     node: &'a FwNode,
     dsp: &'a CStr,
     soc: &'a SocData,
+    /// Whether memory for banks without an IOMMU comes from the region that the node reserves.
+    has_pool: bool,
     spaces: KVec<Known>,
     /// The bank of each slot.
     pub(super) banks: KVec<Arc<Bank>>,
@@ -85,18 +87,22 @@ pub(super) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    /// Nothing yet, for the DSP `dsp` with node `node`.
+    /// Nothing yet, for the DSP `dsp` with node `node`; for `has_pool` see [`Pool::new`].
+    ///
+    /// [`Pool::new`]: super::Pool::new
     pub(super) fn new(
         parent: &'a device::Device<Bound>,
         node: &'a FwNode,
         dsp: &'a CStr,
         soc: &'a SocData,
+        has_pool: bool,
     ) -> Self {
         Self {
             parent,
             node,
             dsp,
             soc,
+            has_pool,
             spaces: KVec::new(),
             banks: KVec::new(),
             slots: Slots::new(),
@@ -200,9 +206,9 @@ impl<'a> Maker<'a> {
         let name = CString::try_from_fmt(fmt!("{}-{}", self.dsp, number))?;
         let domain = Domain::of(self.dsp.to_bytes())?;
         let mask = DmaMask::try_new(self.soc.dma_bits(domain))?;
-        let space = AddressSpace::new(Some(self.parent), node, &name, mask)?;
-        if !space.is_translated() && domain.has_pool() {
-            assign_region(&space, self.node)?;
+        let mut space = AddressSpace::new(Some(self.parent), node, &name, mask)?;
+        if !space.is_translated() && self.has_pool {
+            space.assign_region(self.node)?;
         }
         let known = Known {
             space: Arc::new(space, GFP_KERNEL)?,
@@ -211,19 +217,5 @@ impl<'a> Maker<'a> {
         };
         self.spaces.push(known, GFP_KERNEL)?;
         Ok(self.spaces.len() - 1)
-    }
-}
-
-/// Has memory for `space` come from the region that `node`, the DSP's, reserves. Returns whether
-/// there is one.
-///
-/// # Errors
-///
-/// As [`AddressSpace::assign_region`], but for a region that there is not.
-pub(crate) fn assign_region(space: &AddressSpace, node: &FwNode) -> Result<bool> {
-    match space.assign_region(node) {
-        Ok(()) => Ok(true),
-        Err(ENODEV) => Ok(false),
-        Err(error) => Err(error),
     }
 }

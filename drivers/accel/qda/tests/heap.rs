@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of the reserved memory of a DSP: who owns it, and when the DSP hears of it.
+//! KUnit tests of the reserved memory of a DSP: how the DSP gets at it, in which order it changes
+//! hands, and when the DSP hears of it.
 //!
-//! The secure world is a recording here. That shows which calls are made, in which order, and
-//! nothing of what firmware makes of them.
+//! Who lets the DSP at it is a recording here. That shows which steps are taken, and nothing of what
+//! firmware or an IOMMU make of them.
 
 use crate::{
     domain::Domain,
     heap::{
-        Assigner,
         Heap,
-        Region,
-        Reserved, //
+        Region, //
+    },
+    reserved::{
+        Purpose,
+        Way, //
     },
 };
 use kernel::{
     new_mutex,
     prelude::*,
+    remote_memory::{
+        Given,
+        Knows,
+        Means, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -28,70 +36,102 @@ const HEAP: Region = Region {
     size: 0xc0_0000,
 };
 
-/// What was asked of the secure world.
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    WhetherAvailable,
-    Assign(Region, KVec<u32>, KVec<u32>),
+/// A step by which memory changes hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Take,
+    Give,
+    TakeBack,
+    Release,
 }
 
-/// A secure world that does as its fields say.
-#[pin_data]
-struct World {
-    #[pin]
-    asked: Mutex<KVec<Asked>>,
-    available: bool,
-    answer: Result,
+/// Means that note the steps, and at one of which they fail.
+struct Recorder {
+    steps: Arc<Mutex<KVec<Step>>>,
+    refused: Option<Step>,
 }
 
-struct Recorder(Arc<World>);
-
-fn copy(ids: &[u32]) -> KVec<u32> {
-    let mut copy = KVec::new();
-
-    copy.extend_from_slice(ids, GFP_KERNEL)
-        .expect("memory for a test");
-    copy
-}
-
-impl Assigner for Recorder {
-    fn is_available(&self) -> bool {
-        let mut asked = self.0.asked.lock();
-
-        asked
-            .push(Asked::WhetherAvailable, GFP_KERNEL)
-            .expect("memory for a test");
-        self.0.available
-    }
-
-    fn assign(&self, region: Region, from: &[u32], to: &[u32]) -> Result {
-        let mut asked = self.0.asked.lock();
-
-        asked.push(Asked::Assign(region, copy(from), copy(to)), GFP_KERNEL)?;
-        self.0.answer
+impl Recorder {
+    fn step(&self, step: Step) -> Result {
+        self.steps.lock().push(step, GFP_KERNEL)?;
+        match self.refused == Some(step) {
+            true => Err(EPERM),
+            false => Ok(()),
+        }
     }
 }
 
-fn world(available: bool, answer: Result) -> Result<Arc<World>> {
-    Arc::pin_init(
-        pin_init!(World {
-            asked <- new_mutex!(KVec::new()),
-            available,
-            answer,
-        }),
-        GFP_KERNEL,
-    )
-}
+impl Means for Recorder {
+    fn take(&mut self) -> Result {
+        self.step(Step::Take)
+    }
 
-fn reserved(region: Option<Region>, owners: &[u32]) -> Reserved {
-    Reserved {
-        region,
-        owners: copy(owners),
+    fn give(&mut self) -> Result {
+        self.step(Step::Give)
+    }
+
+    fn take_back(&mut self) -> Result {
+        self.step(Step::TakeBack)
+    }
+
+    fn release(&mut self) {
+        self.step(Step::Release).expect("memory for a test");
     }
 }
 
-#[kunit_tests(qda_heap_scm_call_order_only)]
+/// The steps from beginning to end, where one is refused or none.
+fn steps(refused: Option<Step>) -> Result<Arc<Mutex<KVec<Step>>>> {
+    let steps = Arc::pin_init(new_mutex!(KVec::new()), GFP_KERNEL)?;
+    let given = Given::new(Recorder {
+        steps: steps.clone(),
+        refused,
+    });
+
+    let is_refused = matches!(refused, Some(Step::Take | Step::Give));
+    assert_eq!(given.is_err(), is_refused);
+    Ok(steps)
+}
+
+#[kunit_tests(qda_heap_order_of_calls_only)]
 mod order {
+    use super::*;
+
+    #[test]
+    fn nobody_else_has_memory_that_is_given() -> Result {
+        use Step::*;
+
+        assert_eq!(steps(None)?.lock()[..], [Take, Give, TakeBack, Release][..]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_somebody_else_uses_is_not_given() -> Result {
+        assert_eq!(steps(Some(Step::Take))?.lock()[..], [Step::Take][..]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_refused_is_not_taken_back() -> Result {
+        use Step::*;
+
+        assert_eq!(steps(Some(Give))?.lock()[..], [Take, Give, Release][..]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_does_not_come_back_is_never_used_again() -> Result {
+        use Step::*;
+
+        assert_eq!(
+            steps(Some(TakeBack))?.lock()[..],
+            [Take, Give, TakeBack][..]
+        );
+        Ok(())
+    }
+}
+
+#[kunit_tests(qda_reserved)]
+mod choice {
     use super::*;
 
     const HLOS: u32 = 3;
@@ -99,56 +139,50 @@ mod order {
     const ADSP_HEAP: u32 = 0x25;
 
     #[test]
-    fn memory_is_given_once_and_taken_back_at_the_end() -> Result {
-        let world = world(true, Ok(()))?;
-        let given = Asked::Assign(HEAP, copy(&[HLOS]), copy(&[LPASS, ADSP_HEAP]));
-        let back = Asked::Assign(HEAP, copy(&[LPASS, ADSP_HEAP]), copy(&[HLOS]));
-
-        let assigned = reserved(Some(HEAP), &[LPASS, ADSP_HEAP]).assign(Recorder(world.clone()))?;
-        assert!(assigned.is_some());
-        assert_eq!(world.asked.lock()[..], [Asked::WhetherAvailable, given][..]);
-        drop(assigned);
-        assert_eq!(world.asked.lock()[2..], [back][..]);
-        Ok(())
+    fn the_secure_world_is_called_for_owners() {
+        assert_eq!(Way::of(&[LPASS, ADSP_HEAP], false), Way::Assign);
+        assert_eq!(Way::of(&[], false), Way::Open);
     }
 
     #[test]
-    fn nothing_is_given_before_the_secure_world_is_there() -> Result {
-        let world = world(false, Ok(()))?;
-        let owned = reserved(Some(HEAP), &[LPASS]).assign(Recorder(world.clone()));
-        let bare = reserved(None, &[LPASS]).assign(Recorder(world.clone()));
+    fn behind_an_iommu_of_ours_there_are_no_owners() {
+        assert_eq!(Way::of(&[LPASS, ADSP_HEAP], true), Way::Map);
+        assert_eq!(Way::of(&[], true), Way::Map);
+    }
 
-        assert_eq!(owned.err(), Some(EPROBE_DEFER));
-        assert_eq!(bare.err(), Some(EPROBE_DEFER));
+    #[test]
+    fn only_those_who_call_the_secure_world_wait_for_it() {
+        let never_asked = || -> bool { panic!("asked for nothing") };
+
+        assert!(Way::Assign.has_to_wait(|| false));
+        assert!(!Way::Assign.has_to_wait(|| true));
+        assert!(!Way::Open.has_to_wait(never_asked));
+        assert!(!Way::Map.has_to_wait(never_asked));
+    }
+
+    #[test]
+    fn memory_has_one_use() {
+        for way in [Way::Open, Way::Assign, Way::Map] {
+            for owners in [&[HLOS, LPASS][..], &[LPASS]] {
+                assert_eq!(Purpose::of(Domain::Adsp, way, owners), Purpose::Heap);
+            }
+        }
+        assert_eq!(Purpose::of(Domain::Sdsp, Way::Open, &[]), Purpose::Pool);
+        assert_eq!(Purpose::of(Domain::Sdsp, Way::Map, &[LPASS]), Purpose::Pool);
+    }
+
+    #[test]
+    fn buffers_are_not_of_memory_that_the_kernel_has_no_access_to() {
+        let shared = [HLOS, LPASS];
+
         assert_eq!(
-            world.asked.lock()[..],
-            [Asked::WhetherAvailable, Asked::WhetherAvailable][..]
+            Purpose::of(Domain::Sdsp, Way::Assign, &shared),
+            Purpose::Pool
         );
-        Ok(())
-    }
-
-    #[test]
-    fn without_owners_the_secure_world_is_not_needed() -> Result {
-        let world = world(false, Ok(()))?;
-
-        assert!(reserved(Some(HEAP), &[])
-            .assign(Recorder(world.clone()))?
-            .is_none());
-        assert!(reserved(None, &[])
-            .assign(Recorder(world.clone()))?
-            .is_none());
-        assert!(world.asked.lock().is_empty());
-        Ok(())
-    }
-
-    #[test]
-    fn what_was_refused_is_not_taken_back() -> Result {
-        let world = world(true, Err(EINVAL))?;
-        let refused = reserved(Some(HEAP), &[LPASS]).assign(Recorder(world.clone()));
-
-        assert_eq!(refused.err(), Some(EINVAL));
-        assert_eq!(world.asked.lock().len(), 2);
-        Ok(())
+        assert_eq!(
+            Purpose::of(Domain::Sdsp, Way::Assign, &[LPASS]),
+            Purpose::Own
+        );
     }
 }
 
@@ -158,7 +192,7 @@ mod cases {
 
     #[test]
     fn heap_is_handed_over_once() -> Result {
-        let heap = Heap::new(Some(HEAP))?;
+        let heap = Heap::new(Some(HEAP), Knows::No)?;
         let offer = heap.offer()?.ok_or(EINVAL)?;
 
         assert!(heap.exists());
@@ -166,14 +200,16 @@ mod cases {
         offer.given();
         assert!(heap.offer()?.is_none());
         assert!(heap.offer()?.is_none());
+        assert_eq!(heap.knows(), Knows::Yes);
         Ok(())
     }
 
     #[test]
     fn heap_that_the_dsp_refused_is_offered_again() -> Result {
-        let heap = Heap::new(Some(HEAP))?;
+        let heap = Heap::new(Some(HEAP), Knows::No)?;
 
         drop(heap.offer()?);
+        assert_eq!(heap.knows(), Knows::No);
         let offer = heap.offer()?.ok_or(EINVAL)?;
         assert_eq!(heap.offer().err(), Some(EBUSY));
         drop(offer);
@@ -182,8 +218,35 @@ mod cases {
     }
 
     #[test]
+    fn the_dsp_may_have_a_heap_before_it_answers() -> Result {
+        let heap = Heap::new(Some(HEAP), Knows::No)?;
+        let offer = heap.offer()?.ok_or(EINVAL)?;
+
+        assert_eq!(heap.knows(), Knows::Maybe);
+        offer.lost();
+        assert_eq!(heap.knows(), Knows::Maybe);
+
+        // A refusal the next time says nothing about the first.
+        drop(heap.offer()?.ok_or(EINVAL)?);
+        assert_eq!(heap.knows(), Knows::Maybe);
+        Ok(())
+    }
+
+    #[test]
+    fn heap_that_was_left_with_the_dsp_is_not_handed_over() -> Result {
+        let heap = Heap::new(Some(HEAP), Knows::Yes)?;
+
+        assert!(heap.exists());
+        assert!(heap.offer()?.is_none());
+
+        let heap = Heap::new(Some(HEAP), Knows::Maybe)?;
+        assert!(heap.offer()?.is_some());
+        Ok(())
+    }
+
+    #[test]
     fn no_heap_no_static_processes() -> Result {
-        let heap = Heap::new(None)?;
+        let heap = Heap::new(None, Knows::No)?;
 
         assert!(!heap.exists());
         assert_eq!(heap.offer().err(), Some(EOPNOTSUPP));
