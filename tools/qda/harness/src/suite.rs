@@ -542,6 +542,35 @@ pub const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "reserved",
+        about: "memory that is reserved for a DSP: whose it is, and when it changes hands",
+        what: What::Guest(&[
+            Boot {
+                board: "lent-heap",
+                script: "tests",
+                args: &["2", "qda_reserved"],
+                limit: 300,
+                prefix: "lent: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "el2",
+                script: "tests",
+                args: &["2", "qda_reserved"],
+                prefix: "el2: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "lent-heap",
+                script: "tests",
+                args: &["2", "qda_pds"],
+                limit: 300,
+                prefix: "processes: ",
+                ..PLAIN
+            },
+        ]),
+    },
+    Suite {
         name: "privileges",
         about: "who may do what: root, users, a user namespace",
         what: What::Guest(&[

@@ -660,7 +660,7 @@ FIXTURE_SETUP(audio)
 		SKIP(return, "no memory is reserved for the adsp");
 	self->skipped = false;
 	/* A DSP that has not got the memory. */
-	ASSERT_EQ(0, qda_rebind("adsp"));
+	ASSERT_EQ(0, start_anew("adsp"));
 }
 
 FIXTURE_TEARDOWN(audio)
@@ -715,11 +715,27 @@ TEST_F(audio, memory_is_handed_over_once)
 	close(fds[0]);
 
 	/* A DSP that has come up anew has nothing. */
-	ASSERT_EQ(0, qda_rebind("adsp"));
+	ASSERT_EQ(0, start_anew("adsp"));
 	fds[0] = open_audio();
 	ASSERT_LE(0, fds[0]);
 	EXPECT_EQ(heaps + 2, simdsp_stat("adsp", "heaps"));
 	close(fds[0]);
+}
+
+TEST_F(audio, memory_stays_with_a_dsp_that_runs)
+{
+	long long heaps = simdsp_stat("adsp", "heaps");
+	int fd;
+
+	for (int i = 0; i < 3; i++) {
+		fd = open_audio();
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(heaps + 1, simdsp_stat("adsp", "heaps"));
+		EXPECT_TRUE(alive_in(fd, PD_USER));
+		close(fd);
+		/* The driver goes, and the DSP keeps what it has. */
+		ASSERT_EQ(0, qda_rebind("adsp"));
+	}
 }
 
 TEST_F(audio, memory_that_the_dsp_refused)
@@ -810,7 +826,7 @@ FIXTURE_SETUP(audio_restart)
 	if (variant->how != CHANNEL &&
 	    !find_processor("adsp", self->processor, sizeof(self->processor)))
 		SKIP(return, "no remote processor that can be stopped");
-	ASSERT_EQ(0, qda_rebind("adsp"));
+	ASSERT_EQ(0, start_anew("adsp"));
 }
 
 FIXTURE_TEARDOWN(audio_restart)
