@@ -325,7 +325,7 @@ fn record(paths: &Paths, summary: &Summary) -> Result<()> {
 /// Ends a run: the table of its steps, the file, and at last one line.
 fn finish(paths: &Paths, run: &[Summary], file: &[Summary], table: bool) -> Result<bool> {
     let steps = Steps::read(&paths.build);
-    outcome::write_summary(&paths.results(), file, &steps.list)?;
+    outcome::write_summary(&paths.results(), file, &steps)?;
     if table {
         println!();
         for line in steps.table() {

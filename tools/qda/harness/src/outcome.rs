@@ -2,7 +2,7 @@
 
 //! What tests and suites come to, and the files that say so.
 
-use crate::steps::Step;
+use crate::steps::{Step, Steps};
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -131,6 +131,9 @@ pub fn write_tap(dir: &Path, suite: &str, cases: &[Case], notes: &[String]) -> R
 struct Run {
     suites: Vec<Summary>,
     steps: Vec<Step>,
+    /// How long the run took, and what is left of the time that CI gives, in seconds.
+    seconds: Option<f64>,
+    left: Option<f64>,
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -144,10 +147,12 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 /// Writes `summary.json`: the results of suites, and the steps of the run.
-pub fn write_summary(dir: &Path, suites: &[Summary], steps: &[Step]) -> Result<()> {
+pub fn write_summary(dir: &Path, suites: &[Summary], steps: &Steps) -> Result<()> {
     let run = Run {
         suites: suites.to_vec(),
-        steps: steps.to_vec(),
+        steps: steps.list.clone(),
+        seconds: steps.seconds(),
+        left: steps.left(),
     };
     write_json(&dir.join("summary.json"), &run)
 }
@@ -217,12 +222,7 @@ mod tests {
     fn the_summary_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         let one = Summary::of("x", &cases(), Duration::ZERO);
-        let step = Step {
-            name: "setup".to_string(),
-            seconds: 1.0,
-            cpu: 0.5,
-        };
-        write_summary(dir.path(), std::slice::from_ref(&one), &[step]).unwrap();
+        write_summary(dir.path(), std::slice::from_ref(&one), &Steps::default()).unwrap();
         assert_eq!(read_summary(dir.path()), [one]);
     }
 

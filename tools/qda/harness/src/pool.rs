@@ -15,7 +15,6 @@ use std::io::{BufRead, BufReader, IsTerminal};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 /// Suites that come last, and fewer at a time: they count what is done in pauses of less than half a
 /// second, or want two sides to get their turns.
@@ -111,7 +110,6 @@ impl Pool<'_> {
 
     /// Runs a suite in a process of its own.
     fn suite(&self, number: usize, suite: &Suite) -> Result<Summary> {
-        let began = Instant::now();
         let paths = self.paths;
         outcome::forget(&paths.results(), suite.name);
         let flags = [
@@ -140,10 +138,8 @@ impl Pool<'_> {
             self.print(|order| order.line(number, line));
         }
         let status = child.wait()?;
-        let mut summary = outcome::read_suite(&paths.results(), suite.name)
-            .with_context(|| format!("it left no result, {status}"))?;
-        summary.seconds = began.elapsed().as_secs_f64();
-        Ok(summary)
+        outcome::read_suite(&paths.results(), suite.name)
+            .with_context(|| format!("it left no result, {status}"))
     }
 }
 

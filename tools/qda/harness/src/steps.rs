@@ -105,6 +105,16 @@ impl Steps {
         }
     }
 
+    /// Seconds since it began.
+    pub fn seconds(&self) -> Option<f64> {
+        self.elapsed.map(|elapsed| elapsed.as_secs_f64())
+    }
+
+    /// Seconds that CI would still give it.
+    pub fn left(&self) -> Option<f64> {
+        Some(LIMIT.as_secs_f64() - self.seconds()?)
+    }
+
     /// The table. Steps that ran side by side have their times in full; the total is that of the
     /// clock on the wall.
     pub fn table(&self) -> Vec<String> {
@@ -113,11 +123,9 @@ impl Steps {
         for Step { name, seconds, cpu } in &self.list {
             lines.push(row(name, &format!("{seconds:.1}"), &format!("{cpu:.1}")));
         }
-        if let Some(elapsed) = self.elapsed {
+        if let (Some(seconds), Some(left)) = (self.seconds(), self.left()) {
             let cpu: f64 = self.list.iter().map(|step| step.cpu).sum();
-            let seconds = elapsed.as_secs_f64();
             lines.push(row("total", &format!("{seconds:.1}"), &format!("{cpu:.1}")));
-            let left = LIMIT.as_secs_f64() - seconds;
             lines.push(format!(
                 "{:.1} of the {} minutes that CI gives are left",
                 left / 60.0,
