@@ -50,6 +50,7 @@ fn config(paths: &Paths, boot: &Boot, append: &str) -> Result<Config> {
     config.initrd = Some(initrd);
     config.append = append.to_string();
     config.extra = boot.qemu.iter().map(ToString::to_string).collect();
+    config.hardware.mem_mib = boot.memory;
     Ok(config)
 }
 

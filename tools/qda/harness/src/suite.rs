@@ -22,6 +22,8 @@ pub struct Boot {
     pub append: &'static str,
     /// More arguments for QEMU.
     pub qemu: &'static [&'static str],
+    /// RAM of the machine, in MiB.
+    pub memory: u32,
     /// Seconds after which the guest is taken for stuck.
     pub limit: u64,
     /// Whether results of KUnit are wanted from the kernel's log.
@@ -48,6 +50,7 @@ const PLAIN: Boot = Boot {
     args: &[],
     append: "",
     qemu: &[],
+    memory: 512,
     limit: 120,
     kunit: false,
     prefix: "",
@@ -68,6 +71,14 @@ const GPU: &[&str] = &["-device", "virtio-gpu-pci"];
 const CACHES: Boot = Boot {
     script: "caches",
     limit: 420,
+    ..PLAIN
+};
+
+/// A boot with buffers that come and go; its arguments are those of the suite "caches".
+const BUFFERS: Boot = Boot {
+    script: "caches",
+    memory: 1024,
+    limit: 900,
     ..PLAIN
 };
 
@@ -506,6 +517,35 @@ pub const SUITES: &[Suite] = &[
                 args: &["fastrpc", "fastrpc_caches"],
                 prefix: "fastrpc.ko: ",
                 ..CACHES
+            },
+        ]),
+    },
+    Suite {
+        name: "buffers",
+        about: "dma-bufs that come and go: addresses, memory and numbers are there again",
+        what: What::Guest(&[
+            Boot {
+                args: &[
+                    "qda",
+                    "2",
+                    "buffers-node",
+                    "buffers-accel",
+                    "buffers-handle",
+                    "qda_numbers",
+                ],
+                ..BUFFERS
+            },
+            Boot {
+                board: "sdm845",
+                args: &["qda", "3", "buffers-node"],
+                prefix: "sdm845: ",
+                ..BUFFERS
+            },
+            Boot {
+                profile: Profile::Fastrpc,
+                args: &["fastrpc", "buffers-node"],
+                prefix: "fastrpc.ko: ",
+                ..BUFFERS
             },
         ]),
     },
