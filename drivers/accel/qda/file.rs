@@ -89,6 +89,12 @@ impl drm::file::DriverFile for QdaFile {
             Err(_) => PollEvents::ERROR,
         }
     }
+
+    fn release(self: Pin<&Self>) {
+        // Before the handles go, and with them the memory of buffers: the DSP process may use it
+        // until it ends.
+        self.session.close();
+    }
 }
 
 #[pinned_drop]
