@@ -66,7 +66,7 @@ pub(crate) fn paid() -> Flags {
 ///
 /// Fields are dropped in this order: the lease goes last.
 struct Piece {
-    memory: Coherent<[u8]>,
+    memory: Arc<Coherent<[u8]>>,
     count: usize,
     /// See [`pages`]. Bits are set under the lock of the arena, and cleared without.
     used: Atomic<u64>,
@@ -85,7 +85,7 @@ impl Piece {
 
         Ok(Arc::new(
             Self {
-                memory,
+                memory: Arc::new(memory, GFP_KERNEL)?,
                 count,
                 used: Atomic::new(pages::unused(count)),
                 lease: lease.clone(),
@@ -105,6 +105,14 @@ impl Piece {
 
     fn is_unused(&self) -> bool {
         self.used.load(Acquire) == pages::unused(self.count)
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if self.lease.loses(self.memory.size()) {
+            core::mem::forget(self.memory.clone());
+        }
     }
 }
 
@@ -152,7 +160,7 @@ impl CallMemory {
     pub(crate) fn write(&self, at: usize, bytes: &[u8]) -> Result {
         let place = self.place(&(at..at + bytes.len()))?;
 
-        io_project!(self.piece.memory, [try: place.start..place.end]).copy_from_slice(bytes);
+        io_project!(*self.piece.memory, [try: place.start..place.end]).copy_from_slice(bytes);
         Ok(())
     }
 
@@ -164,7 +172,7 @@ impl CallMemory {
     pub(crate) fn read(&self, at: usize, bytes: &mut [u8]) -> Result {
         let place = self.place(&(at..at + bytes.len()))?;
 
-        io_project!(self.piece.memory, [try: place.start..place.end]).copy_to_slice(bytes);
+        io_project!(*self.piece.memory, [try: place.start..place.end]).copy_to_slice(bytes);
         Ok(())
     }
 

@@ -107,6 +107,8 @@ pub(crate) struct Pool {
     all_translated: bool,
     any_translated: bool,
     reach: u64,
+    /// Bytes that are the DSP's for good.
+    lost: Atomic<u64>,
 }
 
 impl Pool {
@@ -150,6 +152,7 @@ impl Pool {
                 all_translated,
                 any_translated,
                 reach: 1 << bits,
+                lost: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -221,6 +224,7 @@ impl Pool {
                 want,
                 ending: Atomic::new(false),
             },
+            abandoned: Atomic::new(false),
         }))
     }
 
@@ -287,6 +291,11 @@ impl Pool {
         self.reach
     }
 
+    /// How many bytes were not freed because the DSP may use them for ever, see [`Lease::abandon`].
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
     /// How many slots there are, and so clients at a time; none once the channel is gone.
     pub(crate) fn len(&self) -> usize {
         self.inner.lock().banks.len()
@@ -323,6 +332,7 @@ impl Drop for Seat {
 pub(crate) struct Lease {
     bank: Arc<Bank>,
     seat: Seat,
+    abandoned: Atomic<bool>,
 }
 
 impl Lease {
@@ -355,6 +365,24 @@ impl Lease {
     /// the slot is stuck, unless their slots are in the same address space.
     pub(crate) fn is_shared(&self) -> bool {
         self.seat.pool.inner.lock().slots.is_shared(self.seat.index)
+    }
+
+    /// Leaves to the DSP for good what is in a bank without an IOMMU: it may use it for ever, and
+    /// the channel goes. Whoever lets go of some of it asks [`Lease::loses`].
+    pub(crate) fn abandon(&self) {
+        if !self.is_translated() {
+            self.abandoned.store(true, Relaxed);
+        }
+    }
+
+    /// Whether `bytes` of the bank's memory are the DSP's for good, and so must not be freed.
+    pub(crate) fn loses(&self, bytes: usize) -> bool {
+        let lost = self.abandoned.load(Relaxed);
+
+        if lost {
+            self.seat.pool.lost.fetch_add(bytes as u64, Relaxed);
+        }
+        lost
     }
 
     /// Notes that the DSP process is ending, so that others wait for the slot. Once is enough.

@@ -365,13 +365,22 @@ impl Channel {
         self.closing.complete_all();
 
         // All are asked before any is waited for, so that they end side by side.
-        let mut alive = true;
+        let mut asked = Ok(());
         while let Some(process) = self.find(Process::claim_end) {
             process.claim_close();
             // That one cannot be asked says nothing about the others, unless it is the DSP's fault.
-            alive = alive && !matches!(self.ask_release(&process), Err(EPIPE | ETIMEDOUT));
+            if !matches!(asked, Err(EPIPE | ETIMEDOUT)) {
+                asked = self.ask_release(&process);
+            }
         }
         self.await_releases();
+        // A DSP that has gone uses nothing. Of one that no process could be asked about it is not
+        // known.
+        if asked != Err(EPIPE) {
+            while let Some(process) = self.find(Process::may_run) {
+                process.abandon();
+            }
+        }
 
         self.transport.close();
         self.calls.finish_close();
@@ -418,6 +427,14 @@ impl Drop for Owner {
         channel.shut_down();
         channel.banks.close();
 
+        let lost = channel.banks.lost();
+        if lost != 0 {
+            pr_warn!(
+                "{}: {} bytes are lost: DSP processes that never ended may use them, and no IOMMU is before them\n",
+                &*channel.name,
+                lost
+            );
+        }
         let exits = channel.calls.exits();
         if exits != 0 {
             pr_info!(

@@ -97,3 +97,15 @@ impl Mapped {
         self.buffer().write_combined
     }
 }
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let buffer = self.buffer();
+
+        if self.lease.loses(buffer.size()) {
+            // With its device, which it has no reference to.
+            core::mem::forget(ARef::from(buffer.dev()));
+            core::mem::forget(ARef::from(buffer));
+        }
+    }
+}

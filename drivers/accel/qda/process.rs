@@ -102,6 +102,8 @@ pub(crate) struct Process {
     queue: Mutex<Option<Arc<Queue>>>,
     ending: Atomic<bool>,
     closing: Atomic<bool>,
+    /// Whether the DSP has ended it, or nobody will know any more.
+    settled: Atomic<bool>,
     #[pin]
     unanswered: Mutex<Option<Unanswered>>,
     #[pin]
@@ -186,6 +188,7 @@ impl Process {
                 queue <- new_mutex!(None),
                 ending: Atomic::new(false),
                 closing: Atomic::new(false),
+                settled: Atomic::new(false),
                 unanswered <- new_mutex!(None),
                 release <- new_mutex!(None),
                 ended <- Completion::new(),
@@ -433,8 +436,21 @@ impl Process {
     pub(crate) fn await_release(&self, timeout: Jiffies) {
         let pending = self.release.lock().take();
 
-        if let Some(pending) = pending {
-            pending.wait_uninterruptible(timeout);
+        if pending.is_some_and(|pending| pending.wait_uninterruptible(timeout)) {
+            self.settled.store(true, Relaxed);
+        }
+    }
+
+    /// Whether it is left to the end of the channel, and the DSP, if it lives, may still run it.
+    pub(crate) fn may_run(&self) -> bool {
+        self.is_closing() && !self.settled.load(Relaxed)
+    }
+
+    /// Leaves to the DSP for good what it may use and nothing keeps it from.
+    pub(crate) fn abandon(&self) {
+        self.settled.store(true, Relaxed);
+        if let Ok(lease) = self.identity.lease() {
+            lease.abandon();
         }
     }
 

@@ -67,6 +67,13 @@ impl Memory {
             Self::Pages(memory) => memory.dma_address(),
         }
     }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Block(block) => block.size(),
+            Self::Pages(memory) => memory.size(),
+        }
+    }
 }
 
 /// Memory that the heap of the process was grown by.
@@ -180,5 +187,15 @@ impl Space {
 
         self.memory = Some(memory);
         Ok(address)
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let memory = self.memory.take();
+
+        if let Some(memory) = memory.filter(|memory| self.lease.loses(memory.size())) {
+            core::mem::forget(memory);
+        }
     }
 }

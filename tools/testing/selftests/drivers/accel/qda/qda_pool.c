@@ -4,6 +4,9 @@
  * test here.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -20,6 +23,7 @@ FIXTURE(pool)
 	/* Processes of a DSP; the last one is in a bank that is not behind an IOMMU. */
 	int fds[MAX_BANKS];
 	int fd;
+	const char *dsp;
 	__u32 handle;
 	size_t size;
 };
@@ -39,6 +43,36 @@ static int open_any(const char *dsp)
 	return fd;
 }
 
+static void close_all(int *fds)
+{
+	for (int i = 0; i < MAX_BANKS; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+/* Makes processes of a DSP until one is in a bank that is not behind an IOMMU. */
+static int open_physical(const char *dsp, int *fds, __u32 *handle)
+{
+	for (int i = 0; i < qda_banks(dsp) && i < MAX_BANKS; i++) {
+		struct simdsp_info info;
+		int ret;
+
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = open_any(dsp);
+		if (fds[i] < 0)
+			return fds[i];
+		ret = simdsp_open(fds[i], handle) ?: simdsp_info(fds[i], *handle, &info);
+		if (ret)
+			return ret < 0 ? ret : -EREMOTEIO;
+		if (qda_stream_id(dsp, info.bank) < 0)
+			return fds[i];
+	}
+	return -ENOENT;
+}
+
 FIXTURE_SETUP(pool)
 {
 	static const char * const dsps[] = { "cdsp", "sdsp" };
@@ -50,20 +84,10 @@ FIXTURE_SETUP(pool)
 	if (why)
 		SKIP(return, "%s", why);
 	for (size_t i = 0; i < ARRAY_SIZE(dsps) && self->fd < 0; i++) {
-		for (int j = 0; j < qda_banks(dsps[i]) && j < MAX_BANKS; j++) {
-			struct simdsp_info info;
-
-			if (self->fds[j] >= 0)
-				close(self->fds[j]);
-			self->fds[j] = open_any(dsps[i]);
-			ASSERT_LE(0, self->fds[j]);
-			ASSERT_EQ(0, simdsp_open(self->fds[j], &self->handle));
-			ASSERT_EQ(0, simdsp_info(self->fds[j], self->handle, &info));
-			if (qda_stream_id(dsps[i], info.bank) < 0) {
-				self->fd = self->fds[j];
-				break;
-			}
-		}
+		self->dsp = dsps[i];
+		self->fd = open_physical(self->dsp, self->fds, &self->handle);
+		if (self->fd != -ENOENT)
+			ASSERT_LE(0, self->fd);
 	}
 	if (self->fd < 0)
 		SKIP(return, "every bank is behind an IOMMU");
@@ -71,10 +95,7 @@ FIXTURE_SETUP(pool)
 
 FIXTURE_TEARDOWN(pool)
 {
-	for (int i = 0; i < MAX_BANKS; i++) {
-		if (self->fds[i] >= 0)
-			close(self->fds[i]);
-	}
+	close_all(self->fds);
 	EXPECT_EQ(0, qda_test_end());
 }
 
@@ -170,6 +191,87 @@ TEST_F(pool, export)
 	munmap(view.map, self->size);
 	close(dmabuf);
 	qda_buf_free(&buf);
+}
+
+/* Where the DSP has a buffer, by a call that it holds. Return: 0 or -errno. */
+static int find_buffer(const char *dsp, int fd, __u32 handle, const struct qda_buf *buf,
+		       __u64 *address)
+{
+	struct drm_qda_invoke_arg arg = qda_ref(buf, 0, buf->size);
+	unsigned long long found = 0;
+	struct simdsp_call call;
+	char line[SIMDSP_LINE];
+	const char *args;
+	int ret;
+
+	ret = simdsp_call_start(&call, fd, handle, QDA_SCALARS(SIMDSP_HOLD, 1, 0), &arg);
+	if (ret)
+		return ret;
+	if (!simdsp_wait_stat(dsp, "held", 1, 5000))
+		ret = -ETIMEDOUT;
+	ret = ret ?: simdsp_cmd(line, "calls %s", dsp);
+	ret = ret ?: simdsp_next_line(line);
+	args = ret ? NULL : strstr(line, " args ");
+	if (!args || sscanf(args, " args 1 %llx", &found) != 1)
+		ret = -EPROTO;
+	ret = simdsp_cmd(NULL, "release-held %s 0", dsp) ?: ret;
+	*address = found;
+	return simdsp_call_join(&call) ?: ret;
+}
+
+/* Whether the kernel has said something that has @text in it. */
+static bool has_said(int log, const char *text)
+{
+	char line[8192];
+	bool found = false;
+
+	for (;;) {
+		ssize_t len = read(log, line, sizeof(line) - 1);
+
+		if (len < 0 && (errno == EINTR || errno == EPIPE))
+			continue;
+		if (len < 0)
+			return found;
+		line[len] = '\0';
+		found = found || strstr(line, text);
+	}
+}
+
+TEST_F_TIMEOUT(pool, left_to_a_process_that_may_live_on, 60)
+{
+	/*
+	 * The driver is taken away, the DSP lives, and does not say that it has ended a process: what
+	 * that had is nobody else's ever after.
+	 */
+	static const char never_ends[] = "{\"allow\":[\"missing-release\"],\"rules\":"
+		"[{\"handle\":1,\"method\":1,\"actions\":[\"hold\"]}]}";
+	struct qda_buf buf, next[8];
+	__u64 old, address;
+	int log;
+
+	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ASSERT_LE(0, log);
+	lseek(log, 0, SEEK_END);
+	ASSERT_EQ(0, qda_buf_new(self->fd, self->size, &buf));
+	ASSERT_EQ(0, find_buffer(self->dsp, self->fd, self->handle, &buf, &old));
+	ASSERT_EQ(0, simdsp_cmd(NULL, "script %s", never_ends));
+	EXPECT_EQ(0, qda_rebind(self->dsp));
+	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true,\"allow\":[\"missing-release\"]}"));
+	/* Nothing of this side holds it any more. */
+	qda_buf_free(&buf);
+	close_all(self->fds);
+	EXPECT_TRUE(has_said(log, " bytes are lost"));
+	close(log);
+
+	self->fd = open_physical(self->dsp, self->fds, &self->handle);
+	ASSERT_LE(0, self->fd);
+	for (size_t i = 0; i < ARRAY_SIZE(next); i++) {
+		ASSERT_EQ(0, qda_buf_new(self->fd, self->size, &next[i]));
+		ASSERT_EQ(0, find_buffer(self->dsp, self->fd, self->handle, &next[i], &address));
+		EXPECT_TRUE(address + self->size <= old || old + self->size <= address);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(next); i++)
+		qda_buf_free(&next[i]);
 }
 
 TEST_HARNESS_MAIN
