@@ -26,7 +26,7 @@ CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit hos
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
 .PHONY: help setup kernel kernels guest guests guest-bench harness demo begin check test page64k \
-	shell reference catalogue clients isolation soak bench bench-docs fresh lint \
+	shell reference catalogue clients isolation soak socs bench bench-docs fresh lint \
 	series clean distclean
 
 help:
@@ -44,6 +44,7 @@ help:
 	@echo '  make catalogue      try bugs that FastRPC drivers have had on both drivers (ROWS="P1 O3")'
 	@echo '  make soak           kill, restart, reload by the thousand, for two hours (KILLS=n RESTARTS=n'
 	@echo '                      RELOADS=n SEED=n)'
+	@echo '  make socs           try the DSPs of all SoCs in the kernel'"'"'s own device trees (SOCS="a b")'
 	@echo '  make clients        run Debian'"'"'s programs on both drivers; a table of the results'
 	@echo '  make bench          measure the driver beside fastrpc.ko; up to 20 minutes'
 	@echo '  make bench-docs     put the last measurement into the documentation'
@@ -138,6 +139,10 @@ soak: harness
 	@$(scripts)/kernel.sh debug
 	@$(scripts)/guest.sh debug
 	@$(harness) soak --seed '$(SEED)'
+
+# Not part of make check: what is special about one of them has a board in a suite.
+socs: guest harness
+	@$(harness) socs $(SOCS)
 
 clients: guest harness
 	@$(harness) test clients

@@ -86,6 +86,8 @@ pub struct Wish {
     pub args: Option<Vec<String>>,
     /// Record the pages that the DSPs walk.
     pub trace: bool,
+    /// The board's file, if not the boot's own.
+    pub board: Option<PathBuf>,
     /// Where the console goes.
     pub console_log: Option<PathBuf>,
     /// CPUs of the guest, if not as many as usual.
@@ -126,6 +128,9 @@ pub fn run(
     on: &mut dyn FnMut(&Collector, News),
 ) -> Result<Ended> {
     let mut config = config(paths, boot, &command_line(boot, wish))?;
+    if let Some(board) = &wish.board {
+        config.board = board.clone();
+    }
     config.console_log = wish.console_log.clone();
     config.hardware.smp = wish.cpus.unwrap_or(config.hardware.smp);
     config.hardware.icount = wish.icount;

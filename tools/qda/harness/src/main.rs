@@ -18,6 +18,7 @@ mod outcome;
 mod pool;
 mod report;
 mod soak;
+mod socs;
 mod splat;
 mod steps;
 mod suite;
@@ -102,6 +103,8 @@ enum Command {
     CatalogueKernels { rows: Vec<String> },
     /// Kill, restart and reload by the thousand; nothing is to be left.
     Soak(soak::Options),
+    /// Try the DSPs of every SoC in the kernel's own device trees, or of some.
+    Socs { socs: Vec<String> },
     /// A shell in the guest.
     Shell,
     /// Measure the drivers side by side.
@@ -214,9 +217,14 @@ fn run_boot(
         console_log: Some(paths.results().join(log)),
         ..Wish::default()
     };
+    run_wish(paths, boot, &wish, report)
+}
+
+/// Runs a boot as it is wished; its tests.
+fn run_wish(paths: &Paths, boot: &Boot, wish: &Wish, report: &mut Reporter) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut canary = Canary::new(boot.prefix, boot.canary);
-    let ended = boot::run(paths, boot, &wish, &mut |_, news| {
+    let ended = boot::run(paths, boot, wish, &mut |_, news| {
         for case in news.cases {
             if !canary.is_it(&case) {
                 report.case(&case);
@@ -476,6 +484,7 @@ fn main() -> ExitCode {
         Command::Catalogue { rows } => catalogue::run(&paths, &rows),
         Command::CatalogueKernels { rows } => catalogue::kernels(&rows),
         Command::Soak(options) => soak::run(&paths, &options),
+        Command::Socs { socs } => socs::run(&paths, &socs),
         Command::Shell => boot::interactive(&paths, &suite::SHELL).map(|()| true),
         Command::Kernels { suites, debug } => kernels(&suites, debug),
         Command::Bench(options) => bench::run(&paths, &options),

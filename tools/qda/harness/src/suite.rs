@@ -984,6 +984,13 @@ pub const CATALOGUE: Boot = Boot {
     ..PLAIN
 };
 
+/// The boots of `make socs`, but for the board and its DSPs.
+pub const SOC: Boot = Boot {
+    script: "soc",
+    limit: 300,
+    ..PLAIN
+};
+
 /// The boot of `make soak`.
 pub const SOAK: Boot = Boot {
     kernel: "debug",

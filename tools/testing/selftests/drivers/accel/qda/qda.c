@@ -466,7 +466,8 @@ int qda_banks(const char *dsp)
 		__u8 cell[4];
 		FILE *file;
 
-		if (strncmp(entry->d_name, "compute-cb@", 11))
+		/* Most are called compute-cb. */
+		if (!strstr(entry->d_name, "cb@"))
 			continue;
 		snprintf(path, sizeof(path), RPMSG_DEVICES "/%s/of_node/%s/qcom,nsessions", name,
 			 entry->d_name);
