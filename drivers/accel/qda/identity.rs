@@ -34,6 +34,8 @@ pub(crate) struct Identity {
     pub(crate) pd: ProtectionDomain,
     /// Buffers that the DSP has under a number.
     pub(crate) held: Arc<Held>,
+    /// Whether the CPU's caches have to be synchronised with what the DSP accesses.
+    pub(crate) needs_sync: bool,
     /// Whether the DSP process is no more. Calls to it are refused then, but for those that end it.
     pub(crate) dead: Atomic<bool>,
     /// Whether there is memory for calls that goes when it is not needed.
@@ -57,6 +59,7 @@ impl Identity {
             client_id,
             pd,
             held,
+            needs_sync: lease.needs_sync(),
             dead: Atomic::new(false),
             grown: Atomic::new(false),
             space <- new_mutex!(Some(Space::new(lease))),

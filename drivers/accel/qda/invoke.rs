@@ -271,10 +271,9 @@ impl Invoke {
     ///
     /// # Errors
     ///
-    /// [`EPIPE`] once the process has ended, else as [`sync::clean`]. What is wrong with an argument
-    /// is not told.
+    /// As [`sync::clean`]. What is wrong with an argument is not told.
     fn clean(&self, names: &impl Names, who: &Identity) -> Result {
-        if !who.lease()?.needs_sync() {
+        if !who.needs_sync {
             return Ok(());
         }
 
@@ -574,6 +573,7 @@ pub(crate) fn invoke(
     // The DSP may say that the call has succeeded before it answers, and need not be believed in
     // anything else: its answer alone ends what it may touch.
     if session.polls(&process, invoke.handle)
+        && pending.peek(Payload::is_visible) == Some(true)
         && pending.poll(|payload| payload.polled_done() == Ok(true))
         && invalidate(&pending, Some(&invoke)).is_ok()
     {

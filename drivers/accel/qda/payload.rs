@@ -231,6 +231,18 @@ impl Payload {
         Iterator::chain(passed, given_back).nth(count)
     }
 
+    /// Whether the CPU can see what the DSP has written before the buffers of the call are unmapped,
+    /// which they are when it is answered.
+    pub(crate) fn is_visible(&self) -> bool {
+        let needs_sync = |mapped: &Arc<Mapped>| mapped.lease().needs_sync();
+
+        !self
+            .0
+            .buffers
+            .iter()
+            .any(|mapped| needs_sync(mapped) && sync::is_mute(mapped.buffer()))
+    }
+
     /// Makes what the DSP has written to our own buffers visible to the CPU.
     pub(crate) fn sync_written(&self, invoke: &Invoke) {
         for (_, mapped, range) in self

@@ -307,18 +307,18 @@ impl Process {
     ///
     /// [`EPIPE`] once the process has ended, else as [`Mapped::new`].
     pub(crate) fn map(&self, buffer: &ARef<Buffer>) -> Result<Arc<Mapped>> {
-        let held = &self.identity.held;
-        let lease = self.identity.lease()?;
+        let who = &self.identity;
         // A mapping of these is right for one call.
-        if lease.needs_sync() && sync::is_mute(buffer) {
-            return self.map_anew(buffer, &lease);
+        if who.needs_sync && sync::is_mute(buffer) {
+            return self.map_anew(buffer, &who.lease()?);
         }
         let key = gem::key(buffer);
-        if let Some(mapped) = held.mapped(key) {
+        if let Some(mapped) = who.held.mapped(key) {
             return Ok(mapped);
         }
 
-        let mapped = held.mappings.keep(key, self.map_anew(buffer, &lease)?)?;
+        let mapped = self.map_anew(buffer, &who.lease()?)?;
+        let mapped = who.held.mappings.keep(key, mapped)?;
         self.channel.trim_soon();
         Ok(mapped)
     }
