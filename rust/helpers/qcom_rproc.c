@@ -13,9 +13,9 @@ rust_helper_qcom_ssr_notifier_register(const char *name,
 				       struct notifier_block *nb)
 {
 #if IS_ENABLED(CONFIG_QCOM_RPROC_COMMON)
-	typeof(&qcom_register_ssr_notifier) notify =
-		symbol_get(qcom_register_ssr_notifier);
+	void *(*notify)(const char *name, struct notifier_block *nb);
 
+	notify = symbol_get(qcom_register_ssr_notifier);
 	if (notify)
 		return notify(name, nb);
 #endif

@@ -7,12 +7,25 @@
 //!
 //! C header: [`include/linux/cma.h`](srctree/include/linux/cma.h)
 
+#[cfg(CONFIG_CMA)]
+use crate::time::{
+    delay::fsleep,
+    Delta, //
+};
 use crate::{
     bindings,
     io::PhysAddr,
     prelude::*, //
 };
 use core::ptr::NonNull;
+
+/// How often an allocation is tried again.
+#[cfg(CONFIG_CMA)]
+const RETRIES: usize = 4;
+
+/// How long to wait before that.
+#[cfg(CONFIG_CMA)]
+const RETRY_INTERVAL: Delta = Delta::from_millis(20);
 
 /// All pages of a contiguous memory area. Dropping it gives them back.
 ///
@@ -73,9 +86,9 @@ impl WholeArea {
     ///     WholeArea::allocate(memory.start(), memory.size())
     /// }
     ///
-    /// // No memory begins there.
-    /// # use kernel::sizes::SZ_4K;
-    /// assert!(WholeArea::allocate(u64::MAX - SZ_4K as u64, SZ_4K as u64)?.is_none());
+    /// // There is no memory.
+    /// # use kernel::io::PhysAddr;
+    /// assert!(WholeArea::allocate(PhysAddr::MAX - 0x2000, 0x1000)?.is_none());
     /// # Ok::<(), Error>(())
     /// ```
     pub fn allocate(start: PhysAddr, size: PhysAddr) -> Result<Option<Self>> {
@@ -119,9 +132,21 @@ impl WholeArea {
         }
 
         let count = bytes / crate::page::PAGE_SIZE;
-        // SAFETY: The area is valid, and has so many pages.
-        let pages = unsafe { bindings::cma_alloc(area.as_ptr(), count, 0, false) };
-        let pages = NonNull::new(pages).ok_or(EBUSY)?;
+        let allocate = |no_warn| {
+            // SAFETY: The area is valid, and has so many pages.
+            NonNull::new(unsafe { bindings::cma_alloc(area.as_ptr(), count, 0, no_warn) })
+        };
+        // One page that is in use for a moment keeps all others.
+        let pages = (0..RETRIES)
+            .find_map(|_| {
+                let pages = allocate(true);
+                if pages.is_none() {
+                    fsleep(RETRY_INTERVAL);
+                }
+                pages
+            })
+            .or_else(|| allocate(false))
+            .ok_or(EBUSY)?;
 
         // SAFETY: The pages are valid, and nobody else has them.
         unsafe { bindings::cma_clean_pages(pages.as_ptr(), bytes) };

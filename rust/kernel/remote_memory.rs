@@ -6,8 +6,7 @@
 //! as long as it runs, which may be longer than the driver is bound, or even there: what the driver
 //! [leaves](RemoteMemory::leave) is kept here until the processor is down.
 //!
-//! C headers: [`include/linux/remoteproc/qcom_rproc.h`](srctree/include/linux/remoteproc/qcom_rproc.h),
-//! [`include/linux/firmware/qcom/qcom_scm.h`](srctree/include/linux/firmware/qcom/qcom_scm.h)
+//! C header: [`qcom_rproc.h`](srctree/include/linux/remoteproc/qcom_rproc.h)
 
 use crate::{
     bindings,
@@ -204,8 +203,8 @@ impl Means for Region {
 
 /// Reserved memory that a remote processor has.
 ///
-/// Dropping it takes the memory back, which is right only as long as the processor has not been told
-/// of it; else it has to be [left](Self::leave).
+/// Dropping it takes the memory back, which is right only as long as the processor has not been
+/// told of it; else it has to be [left](Self::leave).
 pub struct RemoteMemory {
     /// What is known of it while it is left.
     knows: Knows,
@@ -237,8 +236,8 @@ impl RemoteMemory {
     /// Nothing else of the kernel may use the memory as long as the processor may have it, unless
     /// it is `shared`; then the access must leave it to the kernel.
     ///
-    /// `edge` must lead to the processor that `access` names, if it does, and be removed before that
-    /// stops.
+    /// `edge` must lead to the processor that `access` names, if it does, and be removed before
+    /// that stops.
     ///
     /// # Examples
     ///
@@ -305,8 +304,8 @@ impl RemoteMemory {
         ))
     }
 
-    /// Leaves the memory with the processor, until that is down; takes it back if the processor does
-    /// not know of it.
+    /// Leaves the memory with the processor, until that is down; takes it back if the processor
+    /// does not know of it.
     pub fn leave(mut self, knows: Knows) {
         self.knows = knows;
         match LeftMemory::get() {

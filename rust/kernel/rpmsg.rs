@@ -156,7 +156,7 @@ impl<T: Driver> Adapter<T> {
                 GFP_KERNEL,
             )?;
 
-            // Releases what the pointer points to, to `receive_callback`, which may run at any time.
+            // Releases what the pointer points to, to `receive_callback`, which may run any time.
             //
             // SAFETY: `into_foreign()` returns a pointer to a `PrivateData`, which the core drops
             // when there is no endpoint any more.

@@ -112,8 +112,9 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Makes the banks that the children of `node`, the DSP's node, describe. If the DSP `has_pool`,
-    /// memory for those that are not behind an IOMMU comes from the region that `node` reserves.
+    /// Makes the banks that the children of `node`, the DSP's node, describe. If the DSP
+    /// `has_pool`, memory for those that are not behind an IOMMU comes from the region that `node`
+    /// reserves.
     ///
     /// # Errors
     ///

@@ -97,8 +97,8 @@ impl<'bound> Registered<'bound> {
     }
 }
 
-/// What the driver has of a DSP while it is bound. Dropped in this order: memory that was given away
-/// comes back when the DSP hears of nothing any more.
+/// What the driver has of a DSP while it is bound. Dropped in this order: memory that was given
+/// away comes back when the DSP hears of nothing any more.
 pub(crate) struct Bound<'bound> {
     #[cfg(CONFIG_DRM_ACCEL_QDA_FASTRPC)]
     nodes: Nodes,

@@ -2,8 +2,8 @@
 
 //! Memory that the device tree reserves for a DSP: what it is for, and how the DSP gets at it.
 //!
-//! While the DSP has it, nothing of the kernel uses it, unless it is for buffers. What the DSP knows
-//! of stays with it when the driver is unbound, until its remote processor is down.
+//! While the DSP has it, nothing of the kernel uses it, unless it is for buffers. What the DSP
+//! knows of stays with it when the driver is unbound, until its remote processor is down.
 
 use crate::{
     domain::Domain,
@@ -213,9 +213,9 @@ impl<'a> Reserved<'a> {
         };
         let edge = self.rpdev.edge().ok_or(ENODEV)?;
 
-        // SAFETY: The device tree reserves the memory for the DSP, and only buffers come from it, if
-        // it is for them: then the kernel can go on using it, see `Purpose::of()`. The channel to
-        // the DSP is on the edge, which is on the remote processor.
+        // SAFETY: The device tree reserves the memory for the DSP, and only buffers come from it,
+        // if it is for them: then the kernel can go on using it, see `Purpose::of()`. The channel
+        // to the DSP is on the edge, which is on the remote processor.
         unsafe { RemoteMemory::new(memory, purpose == Purpose::Pool, access, edge) }.inspect_err(
             |error| {
                 dev_err!(

@@ -3,8 +3,8 @@
 //! KUnit tests of the reserved memory of a DSP: how the DSP gets at it, in which order it changes
 //! hands, and when the DSP hears of it.
 //!
-//! Who lets the DSP at it is a recording here. That shows which steps are taken, and nothing of what
-//! firmware or an IOMMU make of them.
+//! Who lets the DSP at it is a recording here. That shows which steps are taken, and nothing of
+//! what firmware or an IOMMU make of them.
 
 use crate::{
     domain::Domain,

@@ -8,6 +8,7 @@ use crate::report::Reporter;
 use crate::suite::{Boot, Suite, What, SOC};
 use crate::Paths;
 use anyhow::{ensure, Context, Result};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -64,7 +65,7 @@ pub fn run(paths: &Paths, socs: &[String]) -> Result<bool> {
         about: "the DSPs of the kernel's own device trees",
         what: What::Guest(&[]),
     };
-    let mut report = Reporter::new(suite.name, suite.about);
+    let mut report = Reporter::new(suite.name, suite.about, std::io::stdout().is_terminal());
     let mut cases: Vec<Case> = Vec::new();
     for board in &boards {
         let boot = Boot {

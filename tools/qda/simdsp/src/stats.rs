@@ -120,8 +120,8 @@ impl Dsp {
         Some(counter.load(Ordering::Relaxed))
     }
 
-    /// How many bytes of the heap the processor itself reaches at their physical addresses; [`None`]
-    /// if it is not behind the SMMU.
+    /// How many bytes of the heap the processor itself reaches at their physical addresses;
+    /// [`None`] if it is not behind the SMMU.
     pub fn reachable_heap(&self) -> Option<u64> {
         let (start, len) = self.config().heap?;
         let mappings = self.memory.own_mappings().ok()??;

@@ -109,8 +109,8 @@ rules! {
     HeapWrong "heap-wrong" "fastrpc.c:1520, 2533",
     /// The heap of static processes is handed over with the first of them, and only then.
     HeapOnce "heap-once" "fastrpc.c:1510-1531",
-    /// Where the processor itself is behind the SMMU, that lets it at all of the heap, at its physical
-    /// address.
+    /// Where the processor itself is behind the SMMU, that lets it at all of the heap, at its
+    /// physical address.
     HeapUnreachable "heap-unreachable" "qcom_q6v5_pas.c:275",
     /// `pv` of an inline argument is its own I/O virtual address.
     PvNotIova "pv-not-iova" "design rule 4",

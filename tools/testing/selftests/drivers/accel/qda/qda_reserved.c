@@ -24,7 +24,7 @@
 
 #define REGIONS		"/sys/firmware/devicetree/base/reserved-memory"
 #define DEVICES		2
-#define PIECE		(1UL << 20)
+#define PIECE		0x100000UL
 #define PIECES		1024
 
 /* So much is left to the rest of the system, less than would keep the kernel from lending. */
@@ -33,8 +33,8 @@
 #define ENOUGH		256
 
 /* Entry of /proc/self/pagemap: whether there is a page, and its number. */
-#define PRESENT		(1ULL << 63)
-#define PFN		((1ULL << 55) - 1)
+#define PRESENT		0x8000000000000000ULL
+#define PFN		0x007fffffffffffffULL
 
 static const struct drm_qda_session_create audio = {
 	.kind = QDA_SESSION_STATIC,
@@ -56,7 +56,7 @@ static int open_audio(void)
 }
 
 /* A line of /proc/meminfo, in KiB, or -1. */
-static long long meminfo(const char *name)
+static long long memory_kb(const char *name)
 {
 	char line[128], found[64];
 	long long value;
@@ -83,7 +83,7 @@ static struct {
 static bool find_region(void)
 {
 	char name[128];
-	long long kb = meminfo("CmaTotal");
+	long long kb = memory_kb("CmaTotal");
 
 	if (kb <= 0 || !sysfs_find(REGIONS, "heap@", name, sizeof(name)))
 		return false;
@@ -148,7 +148,7 @@ static int glutton(struct child *parent, void *arg)
 
 	/* Should it be too much, then we are the one to go. */
 	sysfs_write("/proc/self/oom_score_adj", "1000");
-	while (count < PIECES && sum < ENOUGH && meminfo("MemFree") > SPARE_KB) {
+	while (count < PIECES && sum < ENOUGH && memory_kb("MemFree") > SPARE_KB) {
 		pieces[count] = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (pieces[count] == MAP_FAILED)
@@ -237,7 +237,7 @@ FIXTURE_TEARDOWN(reserved)
 
 TEST_F_TIMEOUT(reserved, nobody_else_has_it, 90)
 {
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 	EXPECT_EQ(0, lent_under_pressure());
 }
 
@@ -246,12 +246,12 @@ TEST_F_TIMEOUT(reserved, whoever_has_it_moves_out, 120)
 	struct child child;
 
 	ASSERT_EQ(0, stop(self->processor));
-	EXPECT_LT(0, meminfo("CmaFree"));
+	EXPECT_LT(0, memory_kb("CmaFree"));
 	ASSERT_EQ(0, child_start(&child, glutton, NULL));
 	/* Else this test is none. */
 	EXPECT_LT(0, child_hear(&child, 60000));
 	EXPECT_EQ(0, start(self->processor));
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 	child_tell(&child, 1);
 	EXPECT_EQ(0, child_hear(&child, 60000));
 	child_tell(&child, 0);
@@ -261,9 +261,9 @@ TEST_F_TIMEOUT(reserved, whoever_has_it_moves_out, 120)
 TEST_F_TIMEOUT(reserved, comes_back_from_a_dsp_that_was_not_told, 60)
 {
 	ASSERT_EQ(0, qda_unload());
-	EXPECT_LT(0, meminfo("CmaFree"));
+	EXPECT_LT(0, memory_kb("CmaFree"));
 	ASSERT_TRUE(qda_reload(DEVICES));
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 }
 
 TEST_F_TIMEOUT(reserved, stays_with_a_dsp_that_runs, 120)
@@ -274,12 +274,12 @@ TEST_F_TIMEOUT(reserved, stays_with_a_dsp_that_runs, 120)
 	ASSERT_LE(0, fd);
 	close(fd);
 	ASSERT_EQ(0, qda_rebind("adsp"));
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 	ASSERT_EQ(0, qda_unload());
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 	EXPECT_EQ(0, lent_under_pressure());
 	ASSERT_TRUE(qda_reload(DEVICES));
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 
 	/* It knows still. */
 	fd = open_audio();
@@ -296,9 +296,9 @@ TEST_F_TIMEOUT(reserved, comes_back_from_a_dsp_that_is_down, 60)
 	ASSERT_LE(0, fd);
 	close(fd);
 	ASSERT_EQ(0, stop(self->processor));
-	EXPECT_LT(0, meminfo("CmaFree"));
+	EXPECT_LT(0, memory_kb("CmaFree"));
 	ASSERT_EQ(0, start(self->processor));
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 	fd = open_audio();
 	ASSERT_LE(0, fd);
 	close(fd);
@@ -313,12 +313,12 @@ TEST_F_TIMEOUT(reserved, comes_back_when_there_is_no_driver, 60)
 	ASSERT_LE(0, fd);
 	close(fd);
 	ASSERT_EQ(0, qda_unload());
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 	ASSERT_EQ(0, stop(self->processor));
-	EXPECT_LT(0, meminfo("CmaFree"));
+	EXPECT_LT(0, memory_kb("CmaFree"));
 	ASSERT_EQ(0, sysfs_write_within(PROCESSORS "/bind", self->processor, BOUND_MS));
 	ASSERT_TRUE(qda_reload(DEVICES));
-	EXPECT_EQ(0, meminfo("CmaFree"));
+	EXPECT_EQ(0, memory_kb("CmaFree"));
 	fd = open_audio();
 	ASSERT_LE(0, fd);
 	close(fd);
