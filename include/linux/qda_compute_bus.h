@@ -19,6 +19,7 @@ int qda_compute_bank_assign_region(struct device *dev,
 void qda_compute_bank_destroy(struct device *dev);
 bool qda_compute_bank_is_translated(struct device *dev);
 bool qda_compute_bank_is_coherent(struct device *dev);
+bool qda_compute_bank_is_bounced(struct device *dev, dma_addr_t addr);
 
 static inline bool dev_is_qda_compute_bank(const struct device *dev)
 {

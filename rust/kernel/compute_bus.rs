@@ -11,7 +11,10 @@ use crate::{
         Bound,
         Device, //
     },
-    dma::DmaMask,
+    dma::{
+        DmaAddress,
+        DmaMask, //
+    },
     error::{
         from_err_ptr,
         to_result, //
@@ -144,6 +147,15 @@ impl Bank {
     pub fn needs_sync(&self) -> bool {
         // SAFETY: By the type invariant the pointer is that of a bank.
         unsafe { bindings::dma_dev_need_sync(self.0.as_ptr()) }
+    }
+
+    /// Returns whether `address`, which memory was mapped at for this bank, is that of a copy,
+    /// because the DSP can't address the memory itself.
+    ///
+    /// A copy is of no use for memory that both sides use at a time.
+    pub fn is_bounced(&self, address: DmaAddress) -> bool {
+        // SAFETY: By the type invariant the pointer is that of a bank.
+        unsafe { bindings::qda_compute_bank_is_bounced(self.0.as_ptr(), address) }
     }
 
     /// Returns whether the DSP sees the CPUs' caches through this bank.

@@ -11,6 +11,7 @@
  * while the bank still has its domain.
  */
 
+#include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
@@ -24,6 +25,7 @@
 #include <linux/property.h>
 #include <linux/qda_compute_bus.h>
 #include <linux/slab.h>
+#include <linux/swiotlb.h>
 
 /**
  * struct qda_compute_bank - a context bank
@@ -156,8 +158,8 @@ static void qda_compute_bank_release(struct device *dev)
  *
  * Return: a device that stays bound until qda_compute_bank_destroy(), or
  * -EPROBE_DEFER if the IOMMU is not there yet, -EINVAL if it doesn't translate
- * for the bank, or not strictly, -EEXIST if the name is taken, or another error of the driver
- * core. Never a bank whose DMA would go past its IOMMU.
+ * for the bank, or not strictly, -EEXIST if the name is taken, or another error
+ * of the driver core. Never a bank whose DMA would go past its IOMMU.
  */
 struct device *qda_compute_bank_create(struct device *parent,
 				       struct fwnode_handle *fwnode,
@@ -279,6 +281,24 @@ bool qda_compute_bank_is_coherent(struct device *dev)
 	return dev_is_dma_coherent(dev);
 }
 EXPORT_SYMBOL_GPL(qda_compute_bank_is_coherent);
+
+/**
+ * qda_compute_bank_is_bounced() - is what the DSP would use a copy?
+ * @dev: the bank
+ * @addr: an address that the DMA API gave for memory
+ *
+ * For memory that a device can't address the DMA API gives that of a copy. This
+ * does for devices that are told of memory for one transfer, but not for a DSP,
+ * which uses it as long as it is mapped.
+ *
+ * Return: whether the memory is elsewhere.
+ */
+bool qda_compute_bank_is_bounced(struct device *dev, dma_addr_t addr)
+{
+	return !qda_compute_bank_is_translated(dev) &&
+	       swiotlb_find_pool(dev, dma_to_phys(dev, addr));
+}
+EXPORT_SYMBOL_GPL(qda_compute_bank_is_bounced);
 
 /* Runs before iommu_subsys_init(), which wants to be told of devices. */
 static int __init qda_compute_bus_init(void)

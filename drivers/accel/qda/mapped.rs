@@ -40,12 +40,15 @@ impl Mapped {
     ///
     /// # Errors
     ///
-    /// - [`EOPNOTSUPP`]: it has no single, page-aligned range of DSP addresses.
+    /// - [`EOPNOTSUPP`]: it has no single, page-aligned range of DSP addresses, or is in memory
+    ///   that the DSP can't address, and that no IOMMU maps to where it can.
     /// - [`ENOMEM`]: out of memory, or of addresses.
     /// - those of the buffer's exporter.
     pub(crate) fn new(buffer: &ARef<Buffer>, lease: &Arc<Lease>) -> Result<Arc<Self>> {
-        let mapping = shmem::DmaMapping::new(buffer.clone(), lease.space().clone())?;
-        if mapping.dma_address() % DSP_PAGE_SIZE != 0 {
+        let space = lease.space();
+        let mapping = shmem::DmaMapping::new(buffer.clone(), space.clone())?;
+        let address = mapping.dma_address();
+        if address % DSP_PAGE_SIZE != 0 || space.is_bounced(address) {
             return Err(EOPNOTSUPP);
         }
 

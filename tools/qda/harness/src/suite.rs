@@ -20,6 +20,8 @@ pub struct Boot {
     pub args: &'static [&'static str],
     /// More words for the kernel's command line.
     pub append: &'static str,
+    /// Memory of the machine, in MiB.
+    pub memory: u32,
     /// More arguments for QEMU.
     pub qemu: &'static [&'static str],
     /// RAM of the machine, in MiB.
@@ -49,6 +51,7 @@ const PLAIN: Boot = Boot {
     profile: Profile::Qda,
     args: &[],
     append: "",
+    memory: 512,
     qemu: &[],
     memory: 512,
     limit: 120,
@@ -63,6 +66,9 @@ const CANARY: Boot = Boot {
     script: "canary",
     ..PLAIN
 };
+
+/// Memory that reaches beyond 4 GiB: it begins at 1 GiB. The host has to have what the guest uses.
+const LARGE: u32 = 5120;
 
 /// A GPU, which the driver `virtio_gpu` binds.
 const GPU: &[&str] = &["-device", "virtio-gpu-pci"];
@@ -873,6 +879,28 @@ pub const SUITES: &[Suite] = &[
                 script: "broken",
                 prefix: "broken: ",
                 ..PLAIN
+            },
+            // Memory on both sides of 4 GiB, of which the DSPs have addresses of 32 bits, of 34, or
+            // none but the memory's own.
+            Boot {
+                memory: LARGE,
+                args: &["cdsp+adsp", "qda_memory", "qda_map", "qda_prime"],
+                prefix: "above 4 GiB: ",
+                ..BOARD
+            },
+            Boot {
+                board: "kaanapali",
+                memory: LARGE,
+                args: &["cdsp", "qda_memory", "qda_map"],
+                prefix: "kaanapali, above 4 GiB: ",
+                ..BOARD
+            },
+            Boot {
+                board: "no-iommu",
+                memory: LARGE,
+                args: &["cdsp", "qda_pool"],
+                prefix: "no-iommu, above 4 GiB: ",
+                ..BOARD
             },
             // Banks are translated none the less.
             Boot {

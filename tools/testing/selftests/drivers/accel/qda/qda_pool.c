@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "dmabuf.h"
@@ -168,6 +169,38 @@ TEST_F(pool, scattered_pages_are_refused)
 	qda_buf_free(&out);
 }
 
+TEST_F(pool, memory_out_of_reach_is_refused)
+{
+	struct qda_buf far = { .size = qda_page_size() }, out;
+	struct drm_qda_mem_map map = {
+		.request = QDA_MAP_REQUEST_ATTR, .flags = QDA_MAP_FD, .size = far.size,
+	};
+	struct sysinfo info;
+	int dmabuf;
+
+	ASSERT_EQ(0, sysinfo(&info));
+	if ((__u64)info.totalram * info.mem_unit <= 4ULL << 30)
+		SKIP(return, "the DSP can address all memory that there is");
+
+	/* The driver's own is where the DSP can use it. */
+	ASSERT_EQ(0, qda_buf_new(self->fd, self->size, &out));
+	ASSERT_EQ(0, simdsp_echo_buf(self->fd, self->handle, &out, 0, &out, self->size / 2, 100));
+
+	/* One page is contiguous; that of another is above, as long as there are some. */
+	dmabuf = dmabuf_heap(far.size);
+	ASSERT_LE(0, dmabuf);
+	ASSERT_EQ(0, dmabuf_import(self->fd, dmabuf, &far.handle));
+	far.map = mmap(NULL, far.size, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
+	ASSERT_NE(MAP_FAILED, (void *)far.map);
+	EXPECT_EQ(-EOPNOTSUPP, simdsp_echo_buf(self->fd, self->handle, &far, 0, &out, 0, 100));
+	map.handle = far.handle;
+	EXPECT_EQ(-EOPNOTSUPP, qda_ioctl(self->fd, DRM_IOCTL_QDA_MAP, &map));
+	munmap(far.map, far.size);
+	EXPECT_EQ(0, qda_gem_close(self->fd, far.handle));
+	close(dmabuf);
+	qda_buf_free(&out);
+}
+
 TEST_F(pool, export)
 {
 	struct qda_buf buf, view;
@@ -240,11 +273,11 @@ static bool has_said(int log, const char *text)
 TEST_F_TIMEOUT(pool, left_to_a_process_that_may_live_on, 60)
 {
 	/*
-	 * The driver is taken away, the DSP lives, and does not say that it has ended a process: what
-	 * that had is nobody else's ever after.
+	 * The driver is taken away, the DSP lives, and does not say that it has ended a process:
+	 * what that had is nobody else's ever after.
 	 */
-	static const char never_ends[] = "{\"allow\":[\"missing-release\"],\"rules\":"
-		"[{\"handle\":1,\"method\":1,\"actions\":[\"hold\"]}]}";
+	static const char never_ends[] =
+		"{\"rules\":[{\"handle\":1,\"method\":1,\"actions\":[\"hold\"]}]}";
 	struct qda_buf buf, next[8];
 	__u64 old, address;
 	int log;
@@ -254,9 +287,10 @@ TEST_F_TIMEOUT(pool, left_to_a_process_that_may_live_on, 60)
 	lseek(log, 0, SEEK_END);
 	ASSERT_EQ(0, qda_buf_new(self->fd, self->size, &buf));
 	ASSERT_EQ(0, find_buffer(self->dsp, self->fd, self->handle, &buf, &old));
+	ASSERT_EQ(0, simdsp_cmd(NULL, "allow missing-release"));
 	ASSERT_EQ(0, simdsp_cmd(NULL, "script %s", never_ends));
 	EXPECT_EQ(0, qda_rebind(self->dsp));
-	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true,\"allow\":[\"missing-release\"]}"));
+	ASSERT_EQ(0, simdsp_cmd(NULL, "script {\"replace\":true}"));
 	/* Nothing of this side holds it any more. */
 	qda_buf_free(&buf);
 	close_all(self->fds);
