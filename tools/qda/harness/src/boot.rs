@@ -49,7 +49,6 @@ fn config(paths: &Paths, boot: &Boot, append: &str) -> Result<Config> {
     let mut config = Config::new(kernel, board);
     config.initrd = Some(initrd);
     config.append = append.to_string();
-    config.hardware.mem_mib = boot.memory;
     config.extra = boot.qemu.iter().map(ToString::to_string).collect();
     config.hardware.mem_mib = boot.memory;
     Ok(config)

@@ -61,9 +61,10 @@ enum Command {
         /// Only the first boot of each suite, and all with planted mistakes.
         #[arg(long)]
         brief: bool,
-        /// How many suites run at a time.
-        #[arg(long, env = "SUITE_JOBS", default_value_t = default_jobs())]
-        jobs: usize,
+        /// How many suites run at a time; without it twice as many as there are CPUs, on the debug
+        /// kernel as many, but at most four.
+        #[arg(long, env = "SUITE_JOBS")]
+        jobs: Option<usize>,
         /// Leave the table of the steps to the run that this is a part of.
         #[arg(long)]
         part: bool,
@@ -122,9 +123,12 @@ enum Command {
     },
 }
 
-/// A guest keeps a CPU busy for a third of the time. Four guests take 2 GiB of memory.
-fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, |cpus| (2 * cpus.get()).min(4))
+/// How many suites run at a time. A guest keeps a CPU busy for a third of the time, with the debug
+/// kernel for longer. Four guests take 2 GiB of memory.
+fn default_jobs(debug: bool) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let each = if debug { 1 } else { 2 };
+    (each * cpus).min(4)
 }
 
 /// Where things are.
@@ -474,7 +478,10 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Test {
             suites, jobs, part, ..
-        } => test(&paths, &suites, jobs, part),
+        } => {
+            let jobs = jobs.unwrap_or_else(|| default_jobs(paths.debug));
+            test(&paths, &suites, jobs, part)
+        }
         Command::Suite { name, color, .. } => {
             chosen(&[name], paths.debug).and_then(|suites| run_suite(&paths, suites[0], color))
         }

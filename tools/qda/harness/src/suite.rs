@@ -20,8 +20,6 @@ pub struct Boot {
     pub args: &'static [&'static str],
     /// More words for the kernel's command line.
     pub append: &'static str,
-    /// Memory of the machine, in MiB.
-    pub memory: u32,
     /// More arguments for QEMU.
     pub qemu: &'static [&'static str],
     /// RAM of the machine, in MiB.
@@ -51,7 +49,6 @@ const PLAIN: Boot = Boot {
     profile: Profile::Qda,
     args: &[],
     append: "",
-    memory: 512,
     qemu: &[],
     memory: 512,
     limit: 120,
