@@ -101,6 +101,14 @@ impl DmaBuf {
         ops.begin_cpu_access.is_some() && ops.end_cpu_access.is_some()
     }
 
+    /// Returns whether user space has the buffer mapped, by its file descriptors. It may change at
+    /// any time.
+    #[inline]
+    pub fn is_mapped(&self) -> bool {
+        // SAFETY: The buffer is valid, and has a file, which has a mapping, as long as it exists.
+        unsafe { bindings::mapping_mapped((*(*self.as_raw()).file).f_mapping) != 0 }
+    }
+
     /// Makes what devices have written to the buffer visible to the CPU, which is about to access
     /// it in this direction: with [`DataDirection::ToDevice`] it only writes.
     ///

@@ -114,7 +114,7 @@ impl gem::DriverObject for BufferData {
     }
 
     fn prepare_cpu_map(buffer: &Buffer) -> Result {
-        if !buffer.write_combined {
+        if !buffer.write_combined || buffer.is_clean() {
             return Ok(());
         }
         let banks = &buffer.dev().channel.banks;

@@ -291,8 +291,7 @@ impl Invoke {
 
     /// Whether the DSP may write to argument `index`, and the program does not see to the caches.
     pub(crate) fn is_written(&self, index: usize) -> bool {
-        (self.scalars.in_bufs()..self.scalars.buffers()).contains(&index)
-            && !self.args[index].synced
+        index >= self.scalars.in_bufs() && !self.args[index].synced
     }
 
     /// The argument `index` as the DSP is to see it; the buffer that it needs is added to `frame`.

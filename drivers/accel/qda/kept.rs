@@ -91,10 +91,13 @@ impl<T> Kept<T> {
     }
 
     /// Takes something that was not used between the last two calls of [`Kept::age`], and not
-    /// since.
-    pub(crate) fn take_stale(&mut self) -> Option<T> {
+    /// since, and for which `may_go` holds.
+    pub(crate) fn take_stale(&mut self, may_go: impl Fn(&T) -> bool) -> Option<T> {
         let aged = self.aged;
-        let index = self.entries.iter().position(|entry| entry.used <= aged)?;
+        let index = self
+            .entries
+            .iter()
+            .position(|entry| entry.used <= aged && may_go(&entry.value))?;
 
         self.take_at(index)
     }

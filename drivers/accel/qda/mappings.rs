@@ -6,14 +6,16 @@
 //! time after, so that steady calls map nothing. Nobody tells when a program closes the file
 //! descriptor of a buffer: what is kept goes when it was not used for some time, see
 //! [`Channel::trim_soon`](crate::channel::Channel::trim_soon), and before that if addresses of the
-//! bank or memory of the system are short.
+//! bank or memory of the system are short. Where the DSP does not see the CPU's caches, an import
+//! stays while a program has it mapped, see [`mod@sync`].
 //!
 //! Whoever uses a mapping holds it as well: it goes when the last lets go of it.
 
 use crate::{
     kept::Kept,
     mapped::Mapped,
-    reclaim::KeptBytes, //
+    reclaim::KeptBytes,
+    sync, //
 };
 use kernel::{
     drm::gem::BaseObject,
@@ -73,6 +75,8 @@ impl Mappings {
     }
 
     /// Lets go of what `take` takes, one after the other; each is dropped without the lock.
+    ///
+    /// To unmap an import throws away what the CPU has in its caches: that is written back before.
     fn drop_each(&self, mut take: impl FnMut(&mut Kept<Arc<Mapped>>) -> Option<Arc<Mapped>>) {
         loop {
             let taken = (*self.kept.lock()).as_mut().and_then(&mut take);
@@ -81,6 +85,10 @@ impl Mappings {
             };
 
             self.total.sub(mapped.buffer().size());
+            if mapped.lease().needs_sync() {
+                // If this fails nothing else can be done for it.
+                let _ = sync::clean(mapped.buffer());
+            }
         }
     }
 
@@ -89,9 +97,14 @@ impl Mappings {
         self.drop_each(|kept| kept.take(key));
     }
 
-    /// Lets go of what was not used since the last time. Returns whether there is something left.
+    /// Lets go of what was not used since the last time, unless a program may be writing to it and
+    /// the CPU's caches matter. Returns whether there is something left.
     pub(crate) fn trim(&self) -> bool {
-        self.drop_each(Kept::take_stale);
+        let may_go = |mapped: &Arc<Mapped>| {
+            !mapped.lease().needs_sync() || !sync::is_written(mapped.buffer())
+        };
+
+        self.drop_each(|kept| kept.take_stale(may_go));
 
         let mut kept = self.kept.lock();
         (*kept).as_mut().is_some_and(|kept| {

@@ -248,10 +248,26 @@ impl Process {
     /// Returns whether there are some that may not be needed the next time.
     pub(crate) fn trim(&self) -> bool {
         let grown = self.identity.trim();
-        let kept = self.identity.held.mappings.trim();
+        let kept = self.identity.held.mappings.trim() | self.drop_deserted();
 
         // All are to be looked at.
         self.frames.trim() | grown | kept
+    }
+
+    /// Drops parked calls whose threads have ended. Returns whether others are left.
+    fn drop_deserted(&self) -> bool {
+        loop {
+            let mut list = self.parked.lock();
+            let index = list.iter().position(|parked| parked.thread.is_exiting());
+            let Some(index) = index else {
+                return !list.is_empty();
+            };
+            let parked = list.remove(index).ok();
+
+            // Without the lock: it may be the last that has a buffer.
+            drop(list);
+            drop(parked);
+        }
     }
 
     /// Keeps a call whose thread was interrupted, until the thread comes back with it.
@@ -264,6 +280,7 @@ impl Process {
 
         list.reserve(1, GFP_KERNEL)?;
         self.any_parked.store(true, Relaxed);
+        self.channel.trim_soon();
         list.push(
             Parked {
                 thread: thread.into(),

@@ -11,6 +11,10 @@
 //! only, and may wait for others as long as it likes: no lock and no lease of a bank is held then,
 //! which the end of the channel waits for. An exporter that can't be asked is right only when it
 //! maps and unmaps a buffer: its buffers are mapped anew for each call.
+//!
+//! An exporter invalidates the caches when it unmaps a buffer, and what a program has written since
+//! the last call is lost. So a mapping that is kept between calls stays while a program can write,
+//! see [`is_written`], and the caches are cleaned before it goes.
 
 use crate::gem::Buffer;
 use kernel::{
@@ -24,6 +28,11 @@ pub(crate) fn is_mute(buffer: &Buffer) -> bool {
     buffer
         .dma_buf()
         .is_some_and(|dma_buf| !dma_buf.has_cpu_access())
+}
+
+/// Whether a program may be writing to an import through the CPU's caches.
+pub(crate) fn is_written(buffer: &Buffer) -> bool {
+    buffer.dma_buf().is_some_and(DmaBuf::is_mapped)
 }
 
 /// Makes what the CPU has written to an import visible to whoever has it mapped.

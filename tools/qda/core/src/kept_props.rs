@@ -9,7 +9,8 @@ use proptest::prelude::*;
 enum Op {
     Use(usize),
     Take(usize),
-    Trim,
+    /// Trims what has an even key, or all.
+    Trim(bool),
     TakeOldest,
 }
 
@@ -17,7 +18,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0usize..8).prop_map(Op::Use),
         1 => (0usize..8).prop_map(Op::Take),
-        1 => Just(Op::Trim),
+        1 => any::<bool>().prop_map(Op::Trim),
         1 => Just(Op::TakeOldest),
     ]
 }
@@ -60,17 +61,20 @@ proptest! {
                     }
                     prop_assert_eq!(kept.take(key), known.map(|_| key));
                 }
-                Op::Trim => {
-                    let mut stale: Vec<_> = core::iter::from_fn(|| kept.take_stale()).collect();
+                Op::Trim(all) => {
+                    let mut stale: Vec<_> = core::iter::from_fn(|| {
+                        kept.take_stale(|key| all || key % 2 == 0)
+                    })
+                    .collect();
                     let mut expected: Vec<_> = model
                         .iter()
-                        .filter(|thing| !thing.fresh)
+                        .filter(|thing| !thing.fresh && (all || thing.key % 2 == 0))
                         .map(|thing| thing.key)
                         .collect();
                     stale.sort_unstable();
                     expected.sort_unstable();
                     prop_assert_eq!(stale, expected);
-                    model.retain(|thing| thing.fresh);
+                    model.retain(|thing| thing.fresh || !(all || thing.key % 2 == 0));
 
                     kept.age();
                     model.iter_mut().for_each(|thing| thing.fresh = false);

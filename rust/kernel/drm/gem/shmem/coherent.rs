@@ -213,7 +213,13 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: The DRM core calls this with an object that has these functions.
         match unsafe { Self::memory_of(obj) } {
             Some(memory) if !memory.has_pages() => EOPNOTSUPP.to_ptr(),
-            _ => Self::export_callback(obj, flags),
+            Some(_) => Self::export_callback(obj, flags),
+            // Whoever imports it may map it for the CPU.
+            // SAFETY: As above.
+            None => match unsafe { Self::from_raw(obj) }.prepare_export() {
+                Ok(()) => Self::export_callback(obj, flags),
+                Err(error) => error.to_ptr(),
+            },
         }
     }
 
@@ -262,13 +268,10 @@ impl<T: DriverObject> Object<T> {
     ) -> c_int {
         // SAFETY: As in `export_funcs_callback()`.
         let Some(memory) = (unsafe { Self::memory_of(obj) }) else {
+            // The reservation lock is held here: an object that is write-combined has been prepared
+            // when it was exported.
             // SAFETY: As above.
-            return unsafe {
-                match Self::from_raw(obj).prepare() {
-                    Ok(()) => bindings::drm_gem_shmem_object_vmap(obj, map),
-                    Err(error) => error.to_errno(),
-                }
-            };
+            return unsafe { bindings::drm_gem_shmem_object_vmap(obj, map) };
         };
 
         // SAFETY: The DRM core passes a map that can be written.
@@ -310,7 +313,17 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// Has the driver make an object in shmem fit for being mapped by the CPU.
+    /// As [`Self::prepare()`], for objects that are write-combined: others can be prepared later.
+    fn prepare_export(&self) -> Result {
+        // SAFETY: The object is valid, and the flag does not change any more.
+        match unsafe { (*self.as_raw_shmem()).map_wc() } {
+            true => self.prepare(),
+            false => Ok(()),
+        }
+    }
+
+    /// Has the driver make an object in shmem fit for being mapped by the CPU. Must be called
+    /// without the reservation lock.
     ///
     /// # Errors
     ///

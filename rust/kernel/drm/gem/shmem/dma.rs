@@ -69,11 +69,12 @@ const BIDIRECTIONAL: bindings::dma_data_direction = bindings::dma_data_direction
 /// `B` is what keeps the mapping device bound, typically the driver's representation of that
 /// device. It is released after the device's mapping is gone.
 ///
-/// Making a mapping cleans the CPU's caches of the object, and undoing it invalidates them. In
-/// between, CPU accesses to the object must be coherent with the device by other means (coherent
-/// DMA, or a write-combined CPU mapping), or be followed by
-/// [`sync_for_device()`](Self::sync_for_device) and preceded by
-/// [`sync_for_cpu()`](Self::sync_for_cpu).
+/// Making a mapping cleans the CPU's caches of the object. Undoing it leaves them alone, as it may
+/// be done at any time: what the CPU has written since its last access of the device is not lost.
+/// So CPU accesses to the object must be coherent with the device by other means (coherent DMA, or
+/// a write-combined CPU mapping), or be followed by [`sync_for_device()`](Self::sync_for_device)
+/// and preceded by [`sync_for_cpu()`](Self::sync_for_cpu). With an imported object, whose exporter
+/// maps and unmaps it, undoing the mapping invalidates the caches.
 ///
 /// Dropping a `DmaMapping` unmaps the object, which takes locks and may sleep. It must not be
 /// dropped in atomic context, and not while the device may still access the object.
@@ -234,6 +235,11 @@ impl<T: DriverObject> Object<T> {
             unsafe { unpin_clean(self.as_raw_shmem()) };
         }
         Ok(())
+    }
+
+    /// Returns whether [`Object::clean()`] has nothing to do any more.
+    pub fn is_clean(&self) -> bool {
+        self.swap_cleaned(false)
     }
 
     /// Whether the object was cleaned before; from now on it is if `is` says so.
@@ -610,7 +616,12 @@ impl Drop for MappedPages {
             self.list
                 .as_ref()
                 .remove(self.table.pages.0, self.table.table.sgl);
-            bindings::dma_unmap_sgtable(self.dev, &mut self.table.table, BIDIRECTIONAL, 0);
+            bindings::dma_unmap_sgtable(
+                self.dev,
+                &mut self.table.table,
+                BIDIRECTIONAL,
+                DMA_ATTR_SKIP_CPU_SYNC.as_raw(),
+            );
         }
     }
 }
