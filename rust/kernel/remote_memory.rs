@@ -373,8 +373,10 @@ struct Watch {
 // SAFETY: The notifier chain has a lock for what is not constant.
 unsafe impl Send for Watch {}
 
+type Watches = Mutex<KVec<KBox<Watch>>>;
+
 /// The processors that are watched.
-static WATCHES: SetOnce<Pin<KBox<Mutex<KVec<KBox<Watch>>>>>> = SetOnce::new();
+static WATCHES: SetOnce<Pin<KBox<Watches>>> = SetOnce::new();
 
 /// Called when a processor starts and stops, in a thread that may sleep.
 extern "C" fn event(

@@ -22,7 +22,7 @@
  *
  * The directory two-views of debugfs counts calls of these operations, lines that were lost, and
  * the buffers, attachments and mappings that there are. delay_ms is for how long each operation
- * but unmapping takes.
+ * but unmapping takes, delayed how many take their time now.
  */
 #include <linux/atomic.h>
 #include <linux/debugfs.h>
@@ -77,7 +77,7 @@ struct view_attachment {
 	unsigned int mapped;
 };
 
-static atomic_t maps, unmaps, begins, ends, lost, buffers, attachments, mappings;
+static atomic_t maps, unmaps, begins, ends, lost, buffers, attachments, mappings, delayed;
 static u32 delay_ms;
 
 static const struct {
@@ -92,14 +92,20 @@ static const struct {
 	{ "buffers", &buffers },
 	{ "attachments", &attachments },
 	{ "mappings", &mappings },
+	{ "delayed", &delayed },
 };
 
 static struct dentry *directory;
 
 static void take_time(void)
 {
-	if (READ_ONCE(delay_ms))
-		msleep(READ_ONCE(delay_ms));
+	u32 ms = READ_ONCE(delay_ms);
+
+	if (!ms)
+		return;
+	atomic_inc(&delayed);
+	msleep(ms);
+	atomic_dec(&delayed);
 }
 
 static void clean(struct views *views)

@@ -33,6 +33,7 @@
 /* More than the addresses of 32 bits are, by buffers that share their memory. */
 #define LARGE		80
 #define LARGE_SIZE	(64 * MIB)
+#define HUGE		18
 #define SMALL		5000
 #define SMALL_SIZE	MIB
 
@@ -503,6 +504,32 @@ static void small_buffers(void)
 	all_open(SMALL, SMALL_SIZE);
 }
 
+/* A buffer that is larger than a quarter of the addresses, of the same memory again and again. */
+static void larger_than_a_gib(void)
+{
+	struct session session = session_open("cdsp");
+	int memfd = slices_new(LARGE_SIZE, 0), device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	struct udmabuf_create_list *list;
+	struct buffer buf;
+
+	list = calloc(1, sizeof(*list) + HUGE * sizeof(list->list[0]));
+	list->flags = UDMABUF_FLAGS_CLOEXEC;
+	list->count = HUGE;
+	for (int i = 0; i < HUGE; i++) {
+		list->list[i].memfd = memfd;
+		list->list[i].size = LARGE_SIZE;
+	}
+	CHECK(view(&buf, ioctl(device, UDMABUF_CREATE_LIST, list), HUGE * LARGE_SIZE));
+	alarm(qda_patience(200));
+	works(&session, &buf);
+	works_at(&session, &buf, (HUGE - 1) * LARGE_SIZE - PAGE, 2 * PAGE);
+	buffer_free(&session, &buf);
+	free(list);
+	close(device);
+	close(memfd);
+	close(session.fd);
+}
+
 /* Buffers that the DSP keeps, until there are no addresses left; and when there are some again. */
 static void room_again(void)
 {
@@ -851,6 +878,7 @@ static const struct tap_test tests[] = {
 	{ "given_back_later", given_back_later },
 	{ "large_buffers", large_buffers },
 	{ "small_buffers", small_buffers },
+	{ "larger_than_a_gib", larger_than_a_gib },
 	{ "room_again", room_again },
 	{ "most_of_the_memory_at_once", most_of_the_memory_at_once },
 	{ "most_of_the_memory_in_pieces", most_of_the_memory_in_pieces },

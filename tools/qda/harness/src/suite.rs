@@ -500,17 +500,38 @@ pub const SUITES: &[Suite] = &[
         what: What::Guest(&[
             Boot {
                 board: "sdm845",
-                args: &["qda", "3", "qda_caches", "fastrpc_caches"],
+                args: &[
+                    "qda",
+                    "3",
+                    "qda_caches",
+                    "qda_cleaned",
+                    "qda_exporters",
+                    "fastrpc_caches",
+                ],
                 ..CACHES
             },
             Boot {
                 board: "two-dsp-noncoherent-smem",
-                args: &["qda", "2", "qda_caches", "fastrpc_caches"],
+                args: &[
+                    "qda",
+                    "2",
+                    "qda_caches",
+                    "qda_cleaned",
+                    "qda_exporters",
+                    "fastrpc_caches",
+                ],
                 prefix: "smem: ",
                 ..CACHES
             },
             Boot {
-                args: &["qda", "2", "qda_caches", "fastrpc_caches"],
+                args: &[
+                    "qda",
+                    "2",
+                    "qda_caches",
+                    "qda_cleaned",
+                    "qda_exporters",
+                    "fastrpc_caches",
+                ],
                 prefix: "coherent: ",
                 ..CACHES
             },
