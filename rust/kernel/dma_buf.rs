@@ -54,6 +54,15 @@ unsafe impl AlwaysRefCounted for DmaBuf {
     }
 }
 
+/// Frees the buffers whose last reference a kernel thread has dropped.
+///
+/// That drops the reference to a file, which kernel threads leave to a work item. For who wants the
+/// memory at once. May sleep.
+pub fn flush_put() {
+    // SAFETY: It can be called in any context that may sleep.
+    unsafe { bindings::flush_delayed_fput() };
+}
+
 impl DmaBuf {
     /// Returns a reference to the buffer behind a file descriptor of the current process.
     ///

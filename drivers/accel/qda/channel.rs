@@ -291,7 +291,7 @@ impl Channel {
     }
 
     /// Lets go of all mappings that are kept for calls to come.
-    pub(crate) fn reclaim(&self) {
+    pub(crate) fn evict_all(&self) {
         self.for_each(|process| {
             process.identity.held.mappings.evict(usize::MAX);
         });

@@ -75,8 +75,6 @@ impl Mappings {
     }
 
     /// Lets go of what `take` takes, one after the other; each is dropped without the lock.
-    ///
-    /// To unmap an import throws away what the CPU has in its caches: that is written back before.
     fn drop_each(&self, mut take: impl FnMut(&mut Kept<Arc<Mapped>>) -> Option<Arc<Mapped>>) {
         loop {
             let taken = (*self.kept.lock()).as_mut().and_then(&mut take);
@@ -84,12 +82,21 @@ impl Mappings {
                 break;
             };
 
-            self.total.sub(mapped.buffer().size());
-            if mapped.lease().needs_sync() {
-                // If this fails nothing else can be done for it.
-                let _ = sync::clean(mapped.buffer());
-            }
+            self.let_go(mapped);
         }
+    }
+
+    /// Lets go of a mapping. To unmap an import throws away what the CPU has in its caches: that is
+    /// written back before.
+    fn let_go(&self, mapped: Arc<Mapped>) {
+        let bytes = mapped.buffer().size();
+
+        if mapped.lease().needs_sync() {
+            // If this fails nothing else can be done for it.
+            let _ = sync::clean(mapped.buffer());
+        }
+        drop(mapped);
+        self.total.sub(bytes);
     }
 
     /// Lets go of the mapping of the buffer with this key.
@@ -134,8 +141,10 @@ impl Mappings {
     pub(crate) fn end(&self) {
         let kept = self.kept.lock().take();
 
-        if let Some(kept) = kept {
-            self.total.sub(kept.bytes());
+        if let Some(mut kept) = kept {
+            while let Some(mapped) = kept.take_oldest() {
+                self.let_go(mapped);
+            }
         }
     }
 }

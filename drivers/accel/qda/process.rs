@@ -357,7 +357,8 @@ impl Process {
                 other => Err(other),
             })
             .or_else(|error| match error {
-                ENOMEM if make_room(usize::MAX) => Mapped::new(buffer, lease),
+                // It may be memory that is short.
+                ENOMEM if self.channel.reclaim() => Mapped::new(buffer, lease),
                 other => Err(other),
             })
     }

@@ -8,6 +8,7 @@
 
 use crate::channel::Channel;
 use kernel::{
+    dma_buf,
     oom,
     page::PAGE_SIZE,
     prelude::*,
@@ -28,8 +29,8 @@ use kernel::{
 /// Which work item of a channel it is.
 pub(crate) const RECLAIM: u64 = 3;
 
-/// How long the last resort may take, in milliseconds.
-const OOM_TIMEOUT_MS: u32 = 500;
+/// How long is waited for memory, in milliseconds.
+const WAIT_MS: u32 = 500;
 
 /// How many bytes the processes of a DSP keep.
 #[derive(Clone)]
@@ -60,7 +61,9 @@ impl WorkItem<RECLAIM> for Channel {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.reclaim();
+        this.evict_all();
+        // The memory of a dma-buf goes with its file, which this thread leaves to others.
+        dma_buf::flush_put();
         this.reclaiming.end();
     }
 }
@@ -88,24 +91,33 @@ impl Reclaiming {
     }
 }
 
+impl Channel {
+    /// Has what is kept given back, soon. Returns whether that is news.
+    fn begin_reclaim(self: &Arc<Self>) -> bool {
+        if self.reclaiming.wanted.xchg(true, Full) {
+            return false;
+        }
+
+        self.reclaiming.done.reinit();
+        // With the queue everything goes.
+        self.calls.enqueue::<_, RECLAIM>(self.clone()).is_ok()
+    }
+
+    /// Has what is kept given back, and waits for it, but not for ever. Returns whether it was.
+    pub(crate) fn reclaim(self: &Arc<Self>) -> bool {
+        self.begin_reclaim();
+        let timeout = msecs_to_jiffies(WAIT_MS);
+
+        self.reclaiming.done.wait_for_completion_timeout(timeout)
+    }
+}
+
 /// Whom the kernel asks for memory.
 struct Reclaimer(Arc<Channel>);
 
 impl Reclaimer {
     fn pages(&self) -> usize {
         self.0.kept.0.load(Relaxed) / PAGE_SIZE
-    }
-
-    /// Has what is kept given back, soon. Returns whether that is news.
-    fn begin(&self) -> bool {
-        let Self(channel) = self;
-        if channel.reclaiming.wanted.xchg(true, Full) {
-            return false;
-        }
-
-        channel.reclaiming.done.reinit();
-        // With the queue everything goes.
-        channel.calls.enqueue::<_, RECLAIM>(channel.clone()).is_ok()
     }
 }
 
@@ -118,21 +130,23 @@ impl shrinker::Shrink for Reclaimer {
         let pages = self.pages();
 
         // What is under way is not promised twice.
-        self.begin().then(|| pages.min(wanted))
+        self.0.begin_reclaim().then(|| pages.min(wanted))
     }
 }
 
 impl oom::Notify for Reclaimer {
     fn out_of_memory(&self) -> usize {
+        let Self(channel) = self;
         let before = self.pages();
-        if before == 0 {
+        // What is being given back is counted no more, or is about to be.
+        if before == 0 && !channel.reclaiming.wanted.load(Relaxed) {
             return 0;
         }
 
-        self.begin();
-        let timeout = msecs_to_jiffies(OOM_TIMEOUT_MS);
-        self.0.reclaiming.done.wait_for_completion_timeout(timeout);
-        before.saturating_sub(self.pages())
+        match channel.reclaim() {
+            true => before.saturating_sub(self.pages()).max(1),
+            false => 0,
+        }
     }
 }
 
