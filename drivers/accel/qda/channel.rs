@@ -19,6 +19,7 @@ use crate::{
     },
     domain::Domain,
     heap::Heap,
+    mapped::Mapped,
     payload::Payload,
     process::Process,
     proto::ProtectionDomain,
@@ -297,17 +298,25 @@ impl Channel {
         });
     }
 
+    /// A mapping in `space` that a process has of the buffer with this key, if there is one.
+    pub(crate) fn find_mapped(&self, space: &AddressSpace, key: usize) -> Option<Arc<Mapped>> {
+        let mut found = None;
+
+        self.for_each(|process| {
+            if found.is_none() && process.is_in(space) {
+                found = process.identity.held.mapped(key);
+            }
+        });
+        found
+    }
+
     /// Lets go of mappings in `space`, of at least `bytes` bytes if there are so many, those of
     /// `first` first. Returns whether there were some.
     pub(crate) fn make_room(&self, space: &AddressSpace, first: &Process, bytes: usize) -> bool {
         let mut evicted = first.identity.held.mappings.evict(bytes);
 
         self.for_each(|process| {
-            let shares = process
-                .identity
-                .lease()
-                .is_ok_and(|lease| core::ptr::eq(&**lease.space(), space));
-            if evicted < bytes && shares {
+            if evicted < bytes && process.is_in(space) {
                 evicted += process.identity.held.mappings.evict(bytes - evicted);
             }
         });

@@ -27,11 +27,12 @@ use kernel::{
     }, //
 };
 
-/// A buffer mapped in the address space of a bank: one contiguous range of DSP addresses.
+/// A buffer mapped in the address space of a bank: one contiguous range of DSP addresses. Processes
+/// that share the address space share the mapping.
 ///
 /// Fields are dropped in this order: the lease goes last.
 pub(crate) struct Mapped {
-    mapping: shmem::DmaMapping<BufferData, AddressSpace>,
+    mapping: Arc<shmem::DmaMapping<BufferData, AddressSpace>>,
     lease: Arc<Lease>,
 }
 
@@ -53,7 +54,20 @@ impl Mapped {
         }
 
         let mapped = Self {
-            mapping,
+            mapping: Arc::new(mapping, GFP_KERNEL)?,
+            lease: lease.clone(),
+        };
+        Ok(Arc::new(mapped, GFP_KERNEL)?)
+    }
+
+    /// The same mapping for another process, whose lease is of a bank with the same address space.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn share(&self, lease: &Arc<Lease>) -> Result<Arc<Self>> {
+        let mapped = Self {
+            mapping: self.mapping.clone(),
             lease: lease.clone(),
         };
         Ok(Arc::new(mapped, GFP_KERNEL)?)

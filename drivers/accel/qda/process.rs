@@ -4,7 +4,10 @@
 //! it is.
 
 use crate::{
-    bank::Lease,
+    bank::{
+        AddressSpace,
+        Lease, //
+    },
     call::{
         Outcome,
         Pending, //
@@ -318,6 +321,13 @@ impl Process {
         }
     }
 
+    /// Whether its bank has this address space.
+    pub(crate) fn is_in(&self, space: &AddressSpace) -> bool {
+        self.identity
+            .lease()
+            .is_ok_and(|lease| core::ptr::eq(&**lease.space(), space))
+    }
+
     /// The mapping of `buffer`, made now if there is none, and kept for some time.
     ///
     /// # Errors
@@ -334,7 +344,11 @@ impl Process {
             return Ok(mapped);
         }
 
-        let mapped = self.map_anew(buffer, &who.lease()?)?;
+        let lease = who.lease()?;
+        let mapped = match self.channel.find_mapped(lease.space(), key) {
+            Some(mapped) => mapped.share(&lease)?,
+            None => self.map_anew(buffer, &lease)?,
+        };
         let mapped = who.held.mappings.keep(key, mapped)?;
         self.channel.trim_soon();
         Ok(mapped)

@@ -57,7 +57,7 @@ static int share(int fd, __u32 handle, struct qda_buf *buf)
 
 /*
  * A buffer of each kind. Where no IOMMU makes one range of scattered pages, it is the pool that has
- * to do; elsewhere a DSP may have none.
+ * to do; elsewhere a DSP may have none. One that sees the CPU's caches has no write-combined ones.
  */
 static int share_each_kind(int fd, __u32 handle, bool is_physical)
 {
@@ -66,6 +66,7 @@ static int share_each_kind(int fd, __u32 handle, bool is_physical)
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		bool is_pool = kinds[i] == QDA_BUFFER_POOL;
+		bool is_optional = is_pool != is_physical || kinds[i] == QDA_BUFFER_WRITE_COMBINED;
 		struct qda_buf buf;
 		int ret;
 
@@ -74,7 +75,7 @@ static int share_each_kind(int fd, __u32 handle, bool is_physical)
 			ret = share(fd, handle, &buf);
 			qda_buf_free(&buf);
 		}
-		if (ret && (ret != -EOPNOTSUPP || is_pool == is_physical)) {
+		if (ret && (ret != -EOPNOTSUPP || !is_optional)) {
 			printf("# kind %#x of buffers\n", kinds[i]);
 			return ret;
 		}

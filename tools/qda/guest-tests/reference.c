@@ -305,6 +305,7 @@ static int stream_id(unsigned int bank)
 static void isolation(void)
 {
 	struct fastrpc_alloc_dma_buf buf = { .size = MAX_SIZE };
+	struct fastrpc_mem_map map;
 	static struct simdsp_range own[MAX_RANGES], others[MAX_RANGES];
 	uint32_t mine[8], theirs[8], handle, other_handle;
 	char line[SIMDSP_LINE], expected[64];
@@ -328,6 +329,11 @@ static void isolation(void)
 	CHECK(ptr != MAP_FAILED);
 	arg = (struct fastrpc_invoke_args) { (uintptr_t)ptr, sizeof(line), buf.fd, 0 };
 	CHECK_EQ(0, node_echo(other, other_handle, arg, node_bytes(line, sizeof(line))));
+	/* For as long as this takes. */
+	map = (struct fastrpc_mem_map) {
+		.fd = buf.fd, .flags = FASTRPC_MAP_FD, .vaddrin = (uintptr_t)ptr, .length = buf.size,
+	};
+	CHECK_EQ(0, node_ioctl(other, FASTRPC_IOCTL_MEM_MAP, &map));
 	munmap(ptr, buf.size);
 	own_count = read_ranges(mine[3], own);
 	count = read_ranges(theirs[3], others);

@@ -363,6 +363,9 @@ TEST_F(banks, a_buffer_is_mapped_once_in_a_bank)
 
 	/* It goes with its last user. */
 	EXPECT_EQ(0, qda_gem_close(self->fds[first], buf.handle));
+	EXPECT_EQ(0, qda_invoke(self->fds[self->count], other, QDA_SCALARS(SIMDSP_CHECKSUM, 1, 1),
+				(struct drm_qda_invoke_arg[]) { qda_ref(&view, 0, SIZE),
+								qda_inline(&sum, sizeof(sum)) }));
 	EXPECT_EQ(with, mapped_bytes(self->bank[first]));
 	EXPECT_EQ(0, qda_gem_close(self->fds[self->count], view.handle));
 	EXPECT_GE(with - SIZE, mapped_bytes(self->bank[first]));

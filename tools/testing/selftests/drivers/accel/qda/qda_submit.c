@@ -434,14 +434,12 @@ TEST_F(submit, cancelled_loan_is_none)
 	qda_fill(second.map, 4096, 9);
 	args[2] = qda_part(&second, 0, 4096);
 	again = queue_call(self->handle, scalars, args, 2);
-	EXPECT_EQ(-EEXIST, queue_submit(self->fd, &again, 1));
-	/* One that is refused leaves nothing behind. */
-	EXPECT_EQ(2, qda_fdinfo(self->fd, "qda-submissions"));
+	/* The number means another buffer by now. */
+	ASSERT_EQ(1, queue_submit(self->fd, &again, 1));
 
 	EXPECT_EQ(0, queue_cancel(self->fd, submissions[1].id));
 	ASSERT_EQ(1, queue_reap(self->fd, completions, 2, 1, 0));
 	EXPECT_EQ(-ECANCELED, completions[0].error);
-	ASSERT_EQ(1, queue_submit(self->fd, &again, 1));
 	EXPECT_EQ(0, simdsp_cmd(NULL, "release-held cdsp 0"));
 	ASSERT_EQ(2, queue_reap(self->fd, completions, 2, 2, PATIENCE_MS));
 	EXPECT_EQ(0, completions[1].error);
