@@ -76,12 +76,8 @@ struct Piece {
 impl Piece {
     /// A refusal is no news.
     fn new(lease: &Arc<Lease>, size: usize, count: usize) -> Result<Arc<Self>> {
-        let memory = Coherent::zeroed_slice_with_attrs(
-            (**lease).as_ref(),
-            size,
-            paid(),
-            DMA_ATTR_NO_WARN,
-        )?;
+        let memory =
+            Coherent::zeroed_slice_with_attrs((**lease).as_ref(), size, paid(), DMA_ATTR_NO_WARN)?;
 
         Ok(Arc::new(
             Self {

@@ -359,7 +359,11 @@ impl Process {
     /// # Errors
     ///
     /// As [`Mapped::new`].
-    pub(crate) fn map_anew(&self, buffer: &ARef<Buffer>, lease: &Arc<Lease>) -> Result<Arc<Mapped>> {
+    pub(crate) fn map_anew(
+        &self,
+        buffer: &ARef<Buffer>,
+        lease: &Arc<Lease>,
+    ) -> Result<Arc<Mapped>> {
         let make_room = |bytes| self.channel.make_room(lease.space(), self, bytes);
 
         // What is large is aligned to a power of two.

@@ -52,12 +52,8 @@ impl Memory {
                 return Ok(Self::Block(block));
             }
         }
-        let memory = Coherent::zeroed_slice_with_attrs(
-            (**lease).as_ref(),
-            size,
-            paid(),
-            DMA_ATTR_NO_WARN,
-        )?;
+        let memory =
+            Coherent::zeroed_slice_with_attrs((**lease).as_ref(), size, paid(), DMA_ATTR_NO_WARN)?;
         Ok(Self::Pages(memory))
     }
 

@@ -14,11 +14,11 @@ use crate::{
     bindings,
     container_of,
     dma::DataDirection,
-    error::from_err_ptr,
     drm::gem::{
         DriverObject,
         IntoGEMObject, //
     },
+    error::from_err_ptr,
     prelude::*,
     types::Opaque, //
 };

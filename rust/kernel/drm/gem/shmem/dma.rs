@@ -360,8 +360,7 @@ impl Mapping {
 
         let address = memory.dma_address();
         // SAFETY: `dev` is valid per the safety requirements, and its mask is set up, see `new()`.
-        let (domain, mask) =
-            unsafe { (bindings::iommu_get_domain_for_dev(dev), *(*dev).dma_mask) };
+        let (domain, mask) = unsafe { (bindings::iommu_get_domain_for_dev(dev), *(*dev).dma_mask) };
         // The address is one of another device: it serves where addresses are physical ones, and
         // the device has as many bits as that takes.
         if !domain.is_null() || address + (size as u64 - 1) > mask {
@@ -558,10 +557,7 @@ impl PageTable {
             )
         })?;
 
-        Ok(Self {
-            table,
-            pages,
-        })
+        Ok(Self { table, pages })
     }
 }
 
