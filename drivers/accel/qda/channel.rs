@@ -294,7 +294,7 @@ impl Channel {
     /// Lets go of all mappings that are kept for calls to come.
     pub(crate) fn evict_all(&self) {
         self.for_each(|process| {
-            process.identity.held.mappings.evict(usize::MAX);
+            process.evict(usize::MAX);
         });
     }
 
@@ -313,11 +313,11 @@ impl Channel {
     /// Lets go of mappings in `space`, of at least `bytes` bytes if there are so many, those of
     /// `first` first. Returns whether there were some.
     pub(crate) fn make_room(&self, space: &AddressSpace, first: &Process, bytes: usize) -> bool {
-        let mut evicted = first.identity.held.mappings.evict(bytes);
+        let mut evicted = first.evict(bytes);
 
         self.for_each(|process| {
             if evicted < bytes && process.is_in(space) {
-                evicted += process.identity.held.mappings.evict(bytes - evicted);
+                evicted += process.evict(bytes - evicted);
             }
         });
         evicted > 0

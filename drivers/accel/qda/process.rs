@@ -250,6 +250,10 @@ impl Process {
     /// Lets go of memory for calls, and of mappings, that were not needed since the last time.
     /// Returns whether there are some that may not be needed the next time.
     pub(crate) fn trim(&self) -> bool {
+        // Until its end is confirmed the DSP may use all that it had.
+        if self.is_ending() {
+            return false;
+        }
         let grown = self.identity.trim();
         let kept = self.identity.held.mappings.trim() | self.drop_deserted();
 
@@ -420,6 +424,20 @@ impl Process {
             lease.releasing();
         }
         true
+    }
+
+    /// Whether somebody ends it.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
+    }
+
+    /// Lets go of mappings that are kept for calls to come, of at least `bytes` bytes if there are
+    /// so many, unless the process is ending. Returns how many.
+    pub(crate) fn evict(&self, bytes: usize) -> usize {
+        match self.is_ending() {
+            true => 0,
+            false => self.identity.held.mappings.evict(bytes),
+        }
     }
 
     /// Leaves it to the end of the channel to end the process.

@@ -375,7 +375,7 @@ impl Session {
     /// Lets go of all mappings that are kept for calls to come. Returns whether there were some.
     pub(crate) fn forget_all(&self) -> bool {
         self.process()
-            .is_ok_and(|process| process.identity.held.mappings.evict(usize::MAX) > 0)
+            .is_ok_and(|process| process.evict(usize::MAX) > 0)
     }
 
     /// Ends the session. Waits for the DSP, but not if the caller is dying.

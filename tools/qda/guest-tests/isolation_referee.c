@@ -149,6 +149,9 @@ static int session_start(struct session *session, const char *dsp, int dmabuf)
 	else if (!ret)
 		ret = qda_buf_new(session->fd, SIZE, &session->bufs[0]);
 	ret = ret ?: qda_buf_new(session->fd, SIZE, &session->bufs[1]);
+	/* They stay where they are, whether calls use them or not. */
+	for (int i = 0; i < 2; i++)
+		ret = ret ?: session_map(session->fd, &session->bufs[i]);
 	if (ret)
 		return ret;
 	for (int i = 0; i < 2; i++)

@@ -137,8 +137,11 @@ int session_buf(int fd, enum origin origin, size_t size, struct qda_buf *buf)
 {
 	int dmabuf, ret;
 
-	if (origin == ORIGIN_WRITE_COMBINED)
-		return session_new(fd, QDA_BUFFER_WRITE_COMBINED, size, buf);
+	if (origin == ORIGIN_WRITE_COMBINED) {
+		/* A DSP that sees the CPU's caches has none. */
+		ret = session_new(fd, QDA_BUFFER_WRITE_COMBINED, size, buf);
+		return ret == -EOPNOTSUPP ? session_new(fd, 0, size, buf) : ret;
+	}
 	if (origin == ORIGIN_CACHED)
 		return session_new(fd, QDA_BUFFER_CACHED, size, buf);
 	dmabuf = session_dmabuf(origin, size);

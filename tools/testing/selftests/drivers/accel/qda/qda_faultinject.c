@@ -179,7 +179,10 @@ static int call_create_cached(struct fault_state *s)
 
 static int call_create_write_combined(struct fault_state *s)
 {
-	return buffer_create(s, QDA_BUFFER_WRITE_COMBINED);
+	int ret = buffer_create(s, QDA_BUFFER_WRITE_COMBINED);
+
+	/* A DSP that sees the CPU's caches has none. */
+	return ret == -EOPNOTSUPP ? buffer_create(s, 0) : ret;
 }
 
 static int call_sync(struct fault_state *s)
