@@ -103,8 +103,8 @@ impl<T: Notify> Registration<T> {
         // SAFETY: The block is the first field of a registration.
         let this = unsafe { &*block.cast::<Self>() };
 
-        // SAFETY: The chain is called with a number of pages. CAST: it is as wide as `usize`.
-        unsafe { *freed.cast::<c_ulong>() += this.notifier.out_of_memory() as c_ulong };
+        // SAFETY: The chain is called with a number of pages.
+        unsafe { *freed.cast::<c_ulong>() += this.notifier.out_of_memory() };
         bindings::NOTIFY_OK as c_int
     }
 }

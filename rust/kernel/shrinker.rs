@@ -127,10 +127,9 @@ impl<T: Shrink> Registration<T> {
         let count = unsafe { Self::cache(shrinker) }.count();
 
         if count == 0 {
-            // CAST: `unsigned long` is as wide as `usize`.
-            return EMPTY as c_ulong;
+            return EMPTY;
         }
-        count as c_ulong
+        count
     }
 
     /// # Safety
@@ -144,8 +143,8 @@ impl<T: Shrink> Registration<T> {
         let wanted = unsafe { (*control).nr_to_scan };
 
         // SAFETY: As in `count_callback()`.
-        let scanned = unsafe { Self::cache(shrinker) }.scan(wanted as usize);
-        scanned.map_or(STOP as c_ulong, |count| count as c_ulong)
+        let scanned = unsafe { Self::cache(shrinker) }.scan(wanted);
+        scanned.unwrap_or(STOP)
     }
 }
 
@@ -157,7 +156,7 @@ impl<T: Shrink> Drop for Registration<T> {
 }
 
 /// `SHRINK_STOP`.
-const STOP: usize = !0;
+const STOP: c_ulong = !0;
 
 /// `SHRINK_EMPTY`.
-const EMPTY: usize = !0 - 1;
+const EMPTY: c_ulong = !0 - 1;
