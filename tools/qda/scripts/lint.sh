@@ -133,6 +133,23 @@ checkpatch_series() {
 	done
 }
 
+# Of checkpatch's complaints about a patch, those that the sources still deserve: a
+# later commit may have mended them.
+not_mended() {
+	local patch=$1 complaint kind line files
+	while read -r complaint; do
+		kind=$(cut -d: -f4 <<<"$complaint")
+		line=$(sed -n "$(cut -d: -f2 <<<"$complaint")s/^[+]//p" "$patch")
+		if [ -n "${line//[[:space:]]/}" ]; then
+			mapfile -t files < <(grep -rlxF -e "$line" "${kernel_paths[@]}")
+			[ ${#files[@]} -gt 0 ] || continue
+			checkpatch "$ignored_here" -f "${files[@]}" | grep -qF ":$kind:" ||
+				continue
+		fi
+		printf '%s\n' "$complaint"
+	done
+}
+
 # The kernel files of each of the repository's commits.
 checkpatch_commits() {
 	local commit
@@ -142,6 +159,7 @@ checkpatch_commits() {
 			git format-patch -1 --stdout "$commit" -- "${kernel_paths[@]}" \
 				>"$log/commit.patch"
 			checkpatch "$ignored_here" "$log/commit.patch" |
+				not_mended "$log/commit.patch" |
 				sed "s|^.*commit.patch|$(git log -1 --format=%h "$commit")|"
 		done
 }
