@@ -28,8 +28,8 @@ const MAX_SIZE: u64 = uapi::QDA_MAX_BUFFER_SIZE as u64;
 /// Largest buffer for this DSP, in bytes: what its banks can map.
 ///
 /// Ranges of addresses are aligned to their size, rounded up to a power of two. Address 0 is not
-/// used, and the memory of calls is at the top: a half of what a bank can address is never free as a
-/// whole, a quarter is.
+/// used, and the memory of calls is at the top: a half of what a bank can address is never free as
+/// a whole, a quarter is.
 pub(crate) fn max_size(dev: &QdaDevice) -> u64 {
     MAX_SIZE.min(dev.channel.banks.reach() / 4)
 }
@@ -88,9 +88,9 @@ fn check(size: u64, flags: u32, most: u64) -> Result {
     Ok(())
 }
 
-/// Allocates a zero-filled buffer of `size` bytes, whole pages, from the backend that `flags` names,
-/// or the best one for the DSP if it is 0; both have been checked. Returns the flag of the one that it
-/// is from, too.
+/// Allocates a zero-filled buffer of `size` bytes, whole pages, from the backend that `flags`
+/// names, or the best one for the DSP if it is 0; both have been checked. Returns the flag of the
+/// one that it is from, too.
 ///
 /// # Errors
 ///

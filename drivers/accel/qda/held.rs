@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a DSP process holds: buffers under a number, see [`crate::numbers`], mappings that it keeps,
-//! and calls.
+//! What a DSP process holds: buffers under a number, see [`crate::numbers`], mappings that it
+//! keeps, and calls.
 
 use crate::{
     gem,
@@ -63,8 +63,8 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Nothing; `unknown` counts numbers that the DSP gives back without having got them, and `kept`
-    /// what processes keep mapped.
+    /// Nothing; `unknown` counts numbers that the DSP gives back without having got them, and
+    /// `kept` what processes keep mapped.
     ///
     /// # Errors
     ///

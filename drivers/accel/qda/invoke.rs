@@ -265,9 +265,9 @@ impl Invoke {
         }
     }
 
-    /// Makes what the CPU has written to imports visible to the DSP, where that is not so by itself.
-    /// Of a buffer that is written by the DSP as well: what is in the caches could come later, and
-    /// over it.
+    /// Makes what the CPU has written to imports visible to the DSP, where that is not so by
+    /// itself. Of a buffer that is written by the DSP as well: what is in the caches could come
+    /// later, and over it.
     ///
     /// # Errors
     ///

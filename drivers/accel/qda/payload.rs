@@ -207,8 +207,8 @@ impl Payload {
             })
     }
 
-    /// Number `count` of the imports that the DSP has written to, as far as `invoke` tells, or gives
-    /// back, where the CPU does not see that by itself.
+    /// Number `count` of the imports that the DSP has written to, as far as `invoke` tells, or
+    /// gives back, where the CPU does not see that by itself.
     fn written(&self, invoke: &Invoke, count: usize) -> Option<ARef<DmaBuf>> {
         let place = self.0.place.as_ref()?;
         if !place.memory.lease().needs_sync() {
@@ -231,8 +231,8 @@ impl Payload {
         Iterator::chain(passed, given_back).nth(count)
     }
 
-    /// Whether the CPU can see what the DSP has written before the buffers of the call are unmapped,
-    /// which they are when it is answered.
+    /// Whether the CPU can see what the DSP has written before the buffers of the call are
+    /// unmapped, which they are when it is answered.
     pub(crate) fn is_visible(&self) -> bool {
         let needs_sync = |mapped: &Arc<Mapped>| mapped.lease().needs_sync();
 
