@@ -135,7 +135,8 @@ int main(int argc, char **argv)
 			continue;
 		pthread_join(works[i].thread, NULL);
 		if (works[i].ret) {
-			printf("# %s by %s: %d\n", works[i].dsp, i ? "qda" : "fastrpc", works[i].ret);
+			printf("# %s by %s: %d\n", works[i].dsp, i ? "qda" : "fastrpc",
+			       works[i].ret);
 			ret = 1;
 		}
 	}

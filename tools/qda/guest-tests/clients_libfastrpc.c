@@ -322,7 +322,7 @@ static void parked(void (*disturb)(pid_t pid, const char *dsp, const char *dir))
 	if (CHECK(simdsp_wait_stat(DSP, "listeners", 1, PATIENCE)) &&
 	    CHECK(simdsp_wait_stat(DSP, "held", 1, PATIENCE)))
 		disturb(pid, DSP, FILES);
-	/* With calls that were sent again the library's end takes its time, and is not the point. */
+	/* With calls that were sent again the library's end takes long, and is not the point. */
 	if (client_resends()) {
 		client_is_released(pid, DSP, SIGKILL);
 		return;

@@ -7,8 +7,9 @@
  *
  * A client makes a DSP process and goes on for ever: it allocates and imports buffers, calls the
  * DSP with them and without, leaves calls unanswered in other threads, has the process keep buffers
- * and grow its heap, frees buffers, and starts anew. One to three of them live at a time. The moment
- * of the kill, and what the clients do, come from the seed; the machine's own timing does not.
+ * and grow its heap, frees buffers, and starts anew. One to three of them live at a time. The
+ * moment of the kill, and what the clients do, come from the seed; the machine's own timing does
+ * not.
  */
 #include <errno.h>
 #include <signal.h>

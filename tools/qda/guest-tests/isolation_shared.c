@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Two sessions whose banks are one address space: one ends, and the DSP never says that it did. What
- * it had stays at its addresses, so that nothing of the other comes there.
+ * Two sessions whose banks are one address space: one ends, and the DSP never says that it did.
+ * What it had stays at its addresses, so that nothing of the other comes there.
  *
  *	isolation_shared <dsp>
  */

@@ -331,7 +331,10 @@ static void isolation(void)
 	CHECK_EQ(0, node_echo(other, other_handle, arg, node_bytes(line, sizeof(line))));
 	/* For as long as this takes. */
 	map = (struct fastrpc_mem_map) {
-		.fd = buf.fd, .flags = FASTRPC_MAP_FD, .vaddrin = (uintptr_t)ptr, .length = buf.size,
+		.fd = buf.fd,
+		.flags = FASTRPC_MAP_FD,
+		.vaddrin = (uintptr_t)ptr,
+		.length = buf.size,
 	};
 	CHECK_EQ(0, node_ioctl(other, FASTRPC_IOCTL_MEM_MAP, &map));
 	munmap(ptr, buf.size);
@@ -345,14 +348,15 @@ static void isolation(void)
 			last = others[i].iova + at;
 			if (!first)
 				first = last;
-			CHECK_EQ(-EFAULT, simdsp_cmd(NULL, "touch cdsp %u %#llx 4 r", mine[0], last));
+			CHECK_EQ(-EFAULT, simdsp_cmd(NULL, "touch cdsp %u %#llx 4 r", mine[0],
+						     last));
 		}
 	}
 	CHECK(first < last);
 
 	/*
-	 * The same in a call, whose status tells of it. The call itself is mapped for as long, maybe
-	 * at one of them, but not at both.
+	 * The same in a call, whose status tells of it. The call itself is mapped for as long,
+	 * maybe at one of them, but not at both.
 	 */
 	CHECK_EQ(0, simdsp_cmd(NULL, "expect-fault 1"));
 	touch[0] = first;

@@ -49,8 +49,8 @@
 /* Objects that may be there more without meaning anything, in all caches. */
 #define SLAB_NOISE	400
 /*
- * So many in one are noise, however few events there were: each of two CPUs keeps up to 60 free ones
- * in each of two sheaves, and fills one at once when it allocates the first.
+ * So many in one are noise, however few events there were: each of two CPUs keeps up to 60 free
+ * ones in each of two sheaves, and fills one at once when it allocates the first.
  */
 #define CACHE_NOISE	240
 
@@ -492,7 +492,7 @@ int main(int argc, char **argv)
 	restart_dsp(counts[1], seed, &restarts);
 	look("after the restarts", &after, &before);
 	reload_module(counts[2], seed, &reloads);
-	/* The module can go: nobody holds it. The kernel frees addresses then that it has put by. */
+	/* The module can go: nobody holds it. The kernel frees the addresses that it has put by. */
 	loads = reload();
 	look("in the end", &after, &before);
 

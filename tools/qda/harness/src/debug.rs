@@ -11,8 +11,8 @@ pub const KERNEL: &str = "debug";
 /// How much longer things take there, at most. Suites divide the counts of long tests by it.
 pub const SLOWER: u64 = 4;
 
-/// Suites of which nothing is repeated there: they are about other drivers, of 32-bit programs, which
-/// that kernel does not run, or count by tracing, which it does not have.
+/// Suites of which nothing is repeated there: they are about other drivers, of 32-bit programs,
+/// which that kernel does not run, or count by tracing, which it does not have.
 const FOREIGN: &[&str] = &["reference", "compat32", "hot-path", "bench-smoke"];
 
 /// Kernels of which a run of all suites has nothing: they take as long to build as all suites take

@@ -2,9 +2,9 @@
 
 //! Runs suites side by side, each in a process of its own.
 //!
-//! A guest waits more than it works: a DSP that does not answer is given its time, a driver that gives
-//! up after seconds is to do so. The lines of a suite stay together: those of the suite that began
-//! first are printed as they come, those of the others when it is their turn.
+//! A guest waits more than it works: a DSP that does not answer is given its time, a driver that
+//! gives up after seconds is to do so. The lines of a suite stay together: those of the suite that
+//! began first are printed as they come, those of the others when it is their turn.
 
 use crate::outcome::{self, Case, Summary};
 use crate::suite::Suite;
@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Suites that come last, and fewer at a time: they count what is done in pauses of less than half a
-/// second, or want two sides to get their turns.
+/// Suites that come last, and fewer at a time: they count what is done in pauses of less than half
+/// a second, or want two sides to get their turns.
 const QUIET: &[&str] = &["hostile", "hot-path", "bench-smoke"];
 
 /// Keeps the lines of suites together.

@@ -2,8 +2,9 @@
 
 //! The steps of a run of make, and how long each took.
 //!
-//! They are in `build/steps`: a line with the time at which the run began, then a line for each step,
-//! name, seconds and seconds of CPU time with tabs between them. The scripts write theirs in `lib.sh`.
+//! They are in `build/steps`: a line with the time at which the run began, then a line for each
+//! step, name, seconds and seconds of CPU time with tabs between them. The scripts write theirs in
+//! `lib.sh`.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

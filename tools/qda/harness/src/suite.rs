@@ -1045,7 +1045,8 @@ pub const SOAK: Boot = Boot {
     ..PLAIN
 };
 
-/// The boots that count, on a kernel that is there anyway: its checks take time, and allocate nothing.
+/// The boots that count, on a kernel that is there anyway: its checks take time, and allocate
+/// nothing.
 const COUNTS: Boot = Boot {
     kernel: PLAIN.kernel,
     limit: 300,

@@ -52,8 +52,8 @@ impl Random {
     }
 }
 
-/// A message that means nothing to the guest: none answers a call, names a process that there is, or
-/// says that one has ended of which nobody knows which.
+/// A message that means nothing to the guest: none answers a call, names a process that there is,
+/// or says that one has ended of which nobody knows which.
 pub fn nonsense(random: &mut Random) -> Vec<u8> {
     let status = random.draw() as i32;
     // Bits that no context has.
@@ -132,9 +132,9 @@ impl Dsp {
     }
 }
 
-/// Messages that the guest has read although it had not asked for anything on its channel yet, as its
-/// driver may not have finished its probe, or for anything but the end of processes any more, as its
-/// driver may be leaving.
+/// Messages that the guest has read although it had not asked for anything on its channel yet, as
+/// its driver may not have finished its probe, or for anything but the end of processes any more,
+/// as its driver may be leaving.
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
     state: State,
@@ -309,7 +309,8 @@ mod tests {
                     let id = i32::from_le_bytes(message[12..16].try_into().unwrap());
                     prop_assert!(id >= NOBODY);
                 } else {
-                    // A sequence number that the guest does not reach, or bits that it does not use.
+                    // A sequence number that the guest does not reach, or bits that it does not
+                    // use.
                     prop_assert!(response.ctx >> 48 != 0 || response.ctx & 0xF0 != 0);
                 }
             }

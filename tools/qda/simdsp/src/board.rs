@@ -2,11 +2,11 @@
 
 //! The board: QEMU's own device tree plus the nodes of a `.dtsi`, and what it says about the DSPs.
 //!
-//! The `.dtsi` is the one place where stream ids, message RAM and interrupts are written down. It is
-//! appended to the tree that QEMU prints for the same machine (labels `smmu`, `intc` and `pcie` stand
-//! on QEMU's nodes), compiled with dtc, given to the guest, and read back here. What boards have in
-//! common they `/include/` from the directory that they stand in. Boards that a driver must refuse
-//! (no label, no or equal `reg`, no banks) are read without complaint.
+//! The `.dtsi` is the one place where stream ids, message RAM and interrupts are written down. It
+//! is appended to the tree that QEMU prints for the same machine (labels `smmu`, `intc` and `pcie`
+//! stand on QEMU's nodes), compiled with dtc, given to the guest, and read back here. What boards
+//! have in common they `/include/` from the directory that they stand in. Boards that a driver must
+//! refuse (no label, no or equal `reg`, no banks) are read without complaint.
 
 use std::fmt;
 use std::io::Write;

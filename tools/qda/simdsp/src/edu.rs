@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! QEMU's `edu`, a PCI device that copies between memory and a buffer of its own: a referee that is
-//! not ours. Its accesses go through QEMU's SMMUv3, which has a TLB and reports events to the guest.
+//! not ours. Its accesses go through QEMU's SMMUv3, which has a TLB and reports events to the
+//! guest.
 //!
 //! A board gives a function of it the requester id that a context bank has as stream id, and leaves
 //! that id out of the PCI host's `iommu-map`, so that no driver of the guest knows of it. It is

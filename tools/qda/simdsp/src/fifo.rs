@@ -209,8 +209,9 @@ impl Pipes {
 
     /// Whether the guest's transport has started anew and nothing of it was read yet.
     ///
-    /// It sets its own two indices to 0, leaves ours alone and writes a VERSION frame at 0. Ask this when the FIFO is empty or shows erased bytes: after a true wrap it
-    /// shows frames, and bytes that were read are erased.
+    /// It sets its own two indices to 0, leaves ours alone and writes a VERSION frame at 0. Ask
+    /// this when the FIFO is empty or shows erased bytes: after a true wrap it shows frames, and
+    /// bytes that were read are erased.
     pub fn guest_restarted(&self) -> Result<bool, OutOfRam> {
         if self.to_dsp.head()? != 8 {
             return Ok(false);

@@ -3,9 +3,9 @@
 //! Intents of a GLINK channel: buffers that one side announces to the other, for one message each.
 //!
 //! Only bookkeeping, no I/O. [`Ours`] are the buffers that we have announced and the guest fills,
-//! [`Theirs`] those that the guest has announced and we fill. The side that fills a buffer counts it
-//! as taken until the other says that it is done with it, and whether it may be used again (Linux:
-//! `struct glink_core_rx_intent` in `drivers/rpmsg/qcom_glink_native.c`).
+//! [`Theirs`] those that the guest has announced and we fill. The side that fills a buffer counts
+//! it as taken until the other says that it is done with it, and whether it may be used again
+//! (Linux: `struct glink_core_rx_intent` in `drivers/rpmsg/qcom_glink_native.c`).
 
 use std::collections::BTreeMap;
 
@@ -85,8 +85,8 @@ impl Ours {
         Some(self.last)
     }
 
-    /// Takes a chunk of a message of which `left` bytes are still to come. Gives the message when it
-    /// is complete.
+    /// Takes a chunk of a message of which `left` bytes are still to come. Gives the message when
+    /// it is complete.
     ///
     /// # Errors
     ///
@@ -225,8 +225,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model: an intent is in one hand at a time, a message goes only into one that is
-        /// free and large enough, and what isn't reused is gone.
+        /// Against a model: an intent is in one hand at a time, a message goes only into one that
+        /// is free and large enough, and what isn't reused is gone.
         #[test]
         fn theirs_is_in_one_hand(
             ops in proptest::collection::vec((0u8..3, 1u32..8, 0u32..100, any::<bool>()), 0..200)

@@ -20,7 +20,8 @@ pub const UTILITIES: u32 = 2;
 const ADD_PAGES: u32 = 0x1000;
 /// The same for memory that may be kept in the system cache: what the user library passes.
 const ADD_PAGES_LLC: u32 = 0x3000;
-/// Flag of MEM_MAP: the buffer becomes known by its number, but gets no address (uapi/misc/fastrpc.h).
+/// Flag of MEM_MAP: the buffer becomes known by its number, but gets no address
+/// (uapi/misc/fastrpc.h).
 const FD_NOMAP: u32 = 16;
 /// Bytes of a page entry, which MMAP and MEM_MAP give as `num` (2097, 2229).
 const PAGE_ENTRY: u32 = 16;
@@ -309,8 +310,8 @@ fn munmap(dsp: &Dsp, call: &Call) -> Done {
 }
 
 /// Method 10 (2200): in 0 {s32 client, s32 number, s32 offset, u32 flags, u64 vaddr, s32 num, s32
-/// data length}, in 1 {u64 addr, u64 size}, in 2 empty; out 0 u64 address on the DSP. The offset and
-/// the first address are the program's, and mean nothing to the kernel.
+/// data length}, in 1 {u64 addr, u64 size}, in 2 empty; out 0 u64 address on the DSP. The offset
+/// and the first address are the program's, and mean nothing to the kernel.
 fn mem_map(dsp: &Dsp, call: &Call) -> Done {
     let [client, number, _, flags, _, _, num, data_len] = fields(dsp, call, 0)?;
     let (addr, size) = page(dsp, call, 1)?;

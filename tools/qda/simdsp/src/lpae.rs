@@ -444,13 +444,18 @@ pub(crate) mod tests {
         fn enumerates_all_in_order(case in case()) {
             let (memory, table) = build(&case);
             let mut seen = Vec::new();
-            table.enumerate(&memory, &mut |leaf| seen.push((leaf.iova, leaf.pa, leaf.writable))).unwrap();
+            table
+                .enumerate(&memory, &mut |leaf| seen.push((leaf.iova, leaf.pa, leaf.writable)))
+                .unwrap();
             let want: Vec<_> = case.leaves.iter().map(|(i, (p, w, _))| (*i, *p, *w)).collect();
             prop_assert_eq!(seen, want);
         }
 
         #[test]
-        fn any_memory_ends(words in proptest::collection::vec(any::<u64>(), 512), iova in any::<u64>()) {
+        fn any_memory_ends(
+            words in proptest::collection::vec(any::<u64>(), 512),
+            iova in any::<u64>(),
+        ) {
             let mut memory = Sparse::default();
             for (i, w) in words.iter().enumerate() {
                 // Point back into the same table, often.

@@ -359,7 +359,8 @@ mod tests {
                         prop_assert_eq!(arg.kind == Kind::In, i < ins as usize);
                     }
                     Value::Handle { fd, offset, len } => {
-                        prop_assert_eq!((fd as u32, offset, len), (a as u32, (a >> 32) as u32, b as u32));
+                        let want = (a as u32, (a >> 32) as u32, b as u32);
+                        prop_assert_eq!((fd as u32, offset, len), want);
                         prop_assert_eq!(arg.kind == Kind::OutHandle, i >= n - hout as usize);
                     }
                 }

@@ -262,7 +262,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn copies_at_any_alignment(off in 0u64..64, data in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn copies_at_any_alignment(
+            off in 0u64..64,
+            data in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let (f, ram) = ram();
             ram.write(VIRT_RAM_BASE + off, &data).unwrap();
             let mut back = vec![0; data.len()];

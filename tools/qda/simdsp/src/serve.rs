@@ -193,7 +193,8 @@ impl Dsp {
                 }
             }
         }
-        // After the answer, so that answers of one thread keep their order, and a RELEASE its place.
+        // After the answer, so that answers of one thread keep their order, and a RELEASE its
+        // place.
         self.inner().answering.remove(&call.serial);
         self.notify();
         if let Some(ticket) = call.ticket.get() {

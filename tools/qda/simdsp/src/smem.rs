@@ -117,8 +117,8 @@ struct PrivateEntry {
     reserved: U32,
 }
 
-/// Lays SMEM into `region` with a partition for each of `hosts`, the remote processors; the FIFOs of
-/// each, in the same order.
+/// Lays SMEM into `region` with a partition for each of `hosts`, the remote processors; the FIFOs
+/// of each, in the same order.
 ///
 /// # Errors
 ///

@@ -5,7 +5,8 @@
 //! Each rule names its source: a line of `drivers/misc/fastrpc.c` of Linux 7.3.4 that keeps it, or
 //! a rule of the driver's design. A violation is recorded and logged; the DSP goes on as well as
 //! it can. `fastrpc.ko` passes every rule of [`Profile::Fastrpc`]; the other rules hold for
-//! [`Profile::Qda`] only, each for the reason given at [`Rule::only_qda`]. The checks themselves are in [`crate::check`].
+//! [`Profile::Qda`] only, each for the reason given at [`Rule::only_qda`]. The checks themselves
+//! are in [`crate::check`].
 
 use crate::wire::Scalars;
 use serde::{Deserialize, Serialize};
@@ -140,8 +141,8 @@ impl Rule {
     ///
     /// * it sends kernel addresses and shares the storage of overlapping inline arguments;
     /// * it rounds the size of a call up to its kernel's pages, which may have 64 KiB;
-    /// * it passes a handle's offset, the length of a signature, and repeated MEM_MAPs of one fd, as
-    ///   the program gave them;
+    /// * it passes a handle's offset, the length of a signature, and repeated MEM_MAPs of one fd,
+    ///   as the program gave them;
     /// * MEM_UNMAP of an fd that was never mapped reaches the DSP with address 0;
     /// * it sends no RELEASE when the channel goes while files are open.
     pub const fn only_qda(self) -> bool {

@@ -275,7 +275,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn request_round_trips(client_id: i32, tid: i32, ctx: u64, handle: u32, sc: u32, addr: u64, size: u64) {
+        fn request_round_trips(
+            client_id: i32,
+            tid: i32,
+            ctx: u64,
+            handle: u32,
+            sc: u32,
+            addr: u64,
+            size: u64,
+        ) {
             let request = Request { client_id, tid, ctx, handle, sc: Scalars(sc), addr, size };
             prop_assert_eq!(Request::decode(&request.encode()), Some(request));
         }
@@ -286,7 +294,13 @@ mod tests {
         }
 
         #[test]
-        fn scalars_fields_are_those_of_the_macro(m in 0u32..32, i in 0u32..256, o in 0u32..256, h in 0u32..16, g in 0u32..16) {
+        fn scalars_fields_are_those_of_the_macro(
+            m in 0u32..32,
+            i in 0u32..256,
+            o in 0u32..256,
+            h in 0u32..16,
+            g in 0u32..16,
+        ) {
             let sc = Scalars::new(m, i, o, h, g);
             prop_assert_eq!(sc.0, m * 0x100_0000 + i * 0x1_0000 + o * 0x100 + h * 0x10 + g);
             prop_assert_eq!(

@@ -50,9 +50,9 @@
 //! 0), `heaps` (of static processes, handed over), `queries` (of attributes, answered 0),
 //! `query_pd` (protection domain of the newest of them), `opens`, `last_client` (id of the newest
 //! process). Since the test began: `faults`, `violations`. Since the last `babble`: `babbled`
-//! (messages that mean nothing and that the guest has read), `babbled_early` (those that it has read
-//! before its first message on its channel), `babbled_late` (those between its last messages, each a
-//! RELEASE, and the end of the channel). Now: `outstanding`, `processes`, those
+//! (messages that mean nothing and that the guest has read), `babbled_early` (those that it has
+//! read before its first message on its channel), `babbled_late` (those between its last messages,
+//! each a RELEASE, and the end of the channel). Now: `outstanding`, `processes`, those
 //! of each domain (`root`, `sensors`, `user`, `static`), those in poll mode (`polled`), `threads`
 //! (that have called and have not exited), `held`, `listeners`, `parked` (held and listeners),
 //! `waiters` (for messages), `maps` (numbers and heap pieces mapped into processes), `mappings`

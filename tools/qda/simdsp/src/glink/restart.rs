@@ -33,8 +33,8 @@ pub struct Restarter {
 
 impl Restarter {
     /// Closes the channel from the DSP's side, as a DSP that crashed, and offers it again after
-    /// `down`. The guest's driver loses its device and gets a new one. A processor that crashed runs
-    /// again.
+    /// `down`. The guest's driver loses its device and gets a new one. A processor that crashed
+    /// runs again.
     ///
     /// # Errors
     ///

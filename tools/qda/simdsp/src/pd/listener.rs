@@ -310,7 +310,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn outs_round_trip(ins in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..6)) {
+        fn outs_round_trip(
+            ins in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..6),
+        ) {
             let call = Reverse { handle: 0, method: 0, ins: ins.clone(), outs: vec![] };
             prop_assert_eq!(unpack(&call.pack(), ins.len()), Some(ins));
         }
