@@ -9,7 +9,10 @@
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
-use super::Object;
+use super::{
+    prefault,
+    Object, //
+};
 use crate::{
     alloc::flags::__GFP_RETRY_MAYFAIL,
     bindings,
@@ -306,7 +309,7 @@ impl<T: DriverObject> Object<T> {
             match Self::memory_of(obj) {
                 Some(memory) => memory.mmap(obj, vma),
                 None => match Self::from_raw(obj).prepare() {
-                    Ok(()) => bindings::drm_gem_shmem_object_mmap(obj, vma),
+                    Ok(()) => prefault::mmap_callback(obj, vma),
                     Err(error) => error.to_errno(),
                 },
             }

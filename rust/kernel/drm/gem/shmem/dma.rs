@@ -17,9 +17,10 @@ use super::{
         For,
         MappedList, //
     },
-    coherent::{
-        check_available,
-        Memory, //
+    coherent::Memory,
+    table::{
+        PageTable,
+        PinnedPages, //
     },
     DmaResvGuard,
     Object, //
@@ -43,7 +44,6 @@ use crate::{
         from_err_ptr,
         to_result, //
     },
-    page::PAGE_SIZE,
     prelude::*,
     sync::{
         aref::ARef,
@@ -52,10 +52,7 @@ use crate::{
 };
 use core::{
     ops::Range,
-    ptr::{
-        self,
-        NonNull, //
-    }, //
+    ptr::NonNull, //
 };
 
 const BIDIRECTIONAL: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
@@ -476,96 +473,6 @@ unsafe fn contiguous_address(table: *const bindings::sg_table, size: usize) -> R
 
     // SAFETY: `table` has at least one entry, because it is not empty.
     Ok(unsafe { bindings::sg_dma_address((*table).sgl) })
-}
-
-/// Keeps the pages of a shmem object in memory.
-struct PinnedPages(*mut bindings::drm_gem_shmem_object);
-
-impl PinnedPages {
-    /// # Safety
-    ///
-    /// `shmem` must be a valid shmem GEM object, and not an import, until after the returned value
-    /// is dropped.
-    unsafe fn new(shmem: *mut bindings::drm_gem_shmem_object) -> Result<Self> {
-        // SAFETY: Per the safety requirements.
-        unsafe { check_available(shmem) }?;
-
-        // SAFETY: `shmem` is valid, and thus is its reservation object.
-        let ret = unsafe {
-            bindings::dma_resv_lock((*shmem).base.resv, ptr::null_mut());
-            let ret = bindings::drm_gem_shmem_pin_locked(shmem);
-            bindings::dma_resv_unlock((*shmem).base.resv);
-            ret
-        };
-        to_result(ret)?;
-
-        Ok(Self(shmem))
-    }
-}
-
-impl Drop for PinnedPages {
-    fn drop(&mut self) {
-        // SAFETY: The object is valid per the safety requirements of `new()`, which also pinned it.
-        unsafe {
-            bindings::dma_resv_lock((*self.0).base.resv, ptr::null_mut());
-            bindings::drm_gem_shmem_unpin_locked(self.0);
-            bindings::dma_resv_unlock((*self.0).base.resv);
-        }
-    }
-}
-
-/// A scatter-gather table of a shmem object's pages.
-struct PageTable {
-    table: bindings::sg_table,
-    pages: PinnedPages,
-}
-
-impl PageTable {
-    /// # Safety
-    ///
-    /// - As for [`PinnedPages::new()`], and `shmem` must have `size` bytes.
-    /// - `dev` must be a valid device.
-    unsafe fn new(
-        shmem: *mut bindings::drm_gem_shmem_object,
-        dev: *mut bindings::device,
-        size: usize,
-    ) -> Result<Self> {
-        // SAFETY: Per the safety requirements.
-        let pages = unsafe { PinnedPages::new(shmem) }?;
-
-        // Neither the device nor a bounce buffer may be faced with a longer segment.
-        // SAFETY: `dev` is valid per the safety requirements.
-        let max_segment = unsafe {
-            bindings::dma_max_mapping_size(dev)
-                .min(bindings::dma_get_max_seg_size(dev) as usize)
-                .max(PAGE_SIZE)
-        };
-
-        let mut table = bindings::sg_table::default();
-        // SAFETY: The array of pages, one for each of the object's, is there as long as they are
-        // pinned.
-        to_result(unsafe {
-            bindings::sg_alloc_table_from_pages_segment(
-                &mut table,
-                (*shmem).pages,
-                u32::try_from(size.div_ceil(PAGE_SIZE)).map_err(|_| EFBIG)?,
-                0,
-                size,
-                // CAST: Not larger than the maximum segment size, or a page, both of which fit.
-                max_segment as u32,
-                bindings::GFP_KERNEL,
-            )
-        })?;
-
-        Ok(Self { table, pages })
-    }
-}
-
-impl Drop for PageTable {
-    fn drop(&mut self) {
-        // SAFETY: The table was allocated in `new()`.
-        unsafe { bindings::sg_free_table(&mut self.table) };
-    }
 }
 
 /// The pages of a shmem object, mapped for a device, which the object knows of.

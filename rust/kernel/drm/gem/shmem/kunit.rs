@@ -220,6 +220,29 @@ mod tests {
     }
 
     #[test]
+    fn huge_pages_are_asked_for() -> Result {
+        let dev = test_device::<AccelDriver>(c"kunit-drm")?;
+
+        for _ in 0..2 {
+            dev.0.use_huge_pages(drm::gem::HugePages::WithinSize)?;
+            // SAFETY: The device is valid.
+            #[cfg(CONFIG_TRANSPARENT_HUGEPAGE)]
+            assert!(!unsafe { (*dev.as_raw()).huge_mnt }.is_null());
+        }
+        // It works with objects of any size.
+        for pages in [1, 3, 512, 1027] {
+            let bank = Bank::new(c"kunit-bank")?;
+            let obj = new_object::<AccelObject>(&dev, pages)?;
+            let mapping = DmaMapping::new(obj, bank);
+
+            // Behind no IOMMU, what is not contiguous is refused.
+            assert!(matches!(mapping.err(), None | Some(EOPNOTSUPP)));
+        }
+
+        Ok(())
+    }
+
+    #[test]
     fn size_is_checked() -> Result {
         let dev = test_device::<PlainDriver>(c"kunit-drm")?;
 

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pages of an object as the DMA API takes them.
+
+use super::{
+    coherent::check_available,
+    runs::{
+        runs,
+        Run, //
+    }, //
+};
+use crate::{
+    bindings,
+    error::to_result,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+use core::ptr;
+
+/// Keeps the pages of a shmem object in memory.
+pub(super) struct PinnedPages(pub(super) *mut bindings::drm_gem_shmem_object);
+
+impl PinnedPages {
+    /// # Safety
+    ///
+    /// `shmem` must be a valid shmem GEM object, and not an import, until after the returned value
+    /// is dropped.
+    pub(super) unsafe fn new(shmem: *mut bindings::drm_gem_shmem_object) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        unsafe { check_available(shmem) }?;
+
+        // SAFETY: `shmem` is valid, and thus is its reservation object.
+        let ret = unsafe {
+            bindings::dma_resv_lock((*shmem).base.resv, ptr::null_mut());
+            let ret = bindings::drm_gem_shmem_pin_locked(shmem);
+            bindings::dma_resv_unlock((*shmem).base.resv);
+            ret
+        };
+        to_result(ret)?;
+
+        Ok(Self(shmem))
+    }
+}
+
+impl Drop for PinnedPages {
+    fn drop(&mut self) {
+        // SAFETY: The object is valid per the safety requirements of `new()`, which also pinned it.
+        unsafe {
+            bindings::dma_resv_lock((*self.0).base.resv, ptr::null_mut());
+            bindings::drm_gem_shmem_unpin_locked(self.0);
+            bindings::dma_resv_unlock((*self.0).base.resv);
+        }
+    }
+}
+
+/// A scatter-gather table of a shmem object's pages.
+pub(super) struct PageTable {
+    pub(super) table: bindings::sg_table,
+    pub(super) pages: PinnedPages,
+}
+
+impl PageTable {
+    /// # Safety
+    ///
+    /// - As for [`PinnedPages::new()`], and `shmem` must have `size` bytes.
+    /// - `dev` must be a valid device.
+    pub(super) unsafe fn new(
+        shmem: *mut bindings::drm_gem_shmem_object,
+        dev: *mut bindings::device,
+        size: usize,
+    ) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        let pages = unsafe { PinnedPages::new(shmem) }?;
+
+        // Neither the device nor a bounce buffer may be faced with a longer segment.
+        // SAFETY: `dev` is valid per the safety requirements.
+        let max_segment = unsafe {
+            bindings::dma_max_mapping_size(dev)
+                .min(bindings::dma_get_max_seg_size(dev) as usize)
+                .max(PAGE_SIZE)
+        };
+
+        let count = size.div_ceil(PAGE_SIZE);
+        let each_segment = |f: &mut dyn FnMut(usize, usize)| {
+            // SAFETY: The array of pages, one for each of the object's, is there as long as they
+            // are pinned.
+            segments(
+                unsafe { runs((*shmem).pages, 0..count) },
+                max_segment / PAGE_SIZE,
+                f,
+            );
+        };
+
+        let mut entries = 0;
+        each_segment(&mut |_, _| entries += 1);
+
+        let mut table = bindings::sg_table::default();
+        // SAFETY: The table is not in use, and freed when this is dropped.
+        to_result(unsafe { bindings::sg_alloc_table(&mut table, entries, bindings::GFP_KERNEL) })?;
+
+        let mut sg = table.sgl;
+        each_segment(&mut |pfn, count| {
+            // SAFETY: There are as many entries as segments. None is longer than `max_segment`.
+            unsafe {
+                bindings::sg_set_page(
+                    sg,
+                    bindings::pfn_to_page(pfn),
+                    // CAST: Not longer than the maximum segment size, which fits, or a page.
+                    (count * PAGE_SIZE) as u32,
+                    0,
+                );
+                sg = bindings::sg_next(sg);
+            }
+        });
+
+        Ok(Self { table, pages })
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        // SAFETY: The table was allocated in `new()`.
+        unsafe { bindings::sg_free_table(&mut self.table) };
+    }
+}
+
+/// Joins what is contiguous of `runs`, in segments of at most `most` pages, which is not 0: calls
+/// `f` with the first page frame number and the length of each.
+fn segments(runs: impl Iterator<Item = Run>, most: usize, mut f: impl FnMut(usize, usize)) {
+    let (mut pfn, mut count) = (0, 0);
+
+    for run in runs {
+        if count != 0 && run.pfn != pfn + count {
+            f(pfn, count);
+            count = 0;
+        }
+        if count == 0 {
+            pfn = run.pfn;
+        }
+        count += run.count;
+        while count > most {
+            f(pfn, most);
+            pfn += most;
+            count -= most;
+        }
+    }
+    if count != 0 {
+        f(pfn, count);
+    }
+}
+
+#[macros::kunit_tests(rust_drm_gem_shmem_table)]
+mod tests {
+    use super::*;
+
+    fn segments_of(list: &[(usize, usize)], most: usize) -> KVec<(usize, usize)> {
+        let mut found = KVec::new();
+        let runs = list.iter().map(|&(pfn, count)| Run {
+            pfn,
+            count,
+            is_huge: false,
+        });
+
+        segments(runs, most, |pfn, count| {
+            found.push((pfn, count), GFP_KERNEL).unwrap();
+        });
+        found
+    }
+
+    #[test]
+    fn what_is_contiguous_is_joined() {
+        assert_eq!(segments_of(&[], 8)[..], []);
+        assert_eq!(segments_of(&[(5, 1)], 8)[..], [(5, 1)]);
+        assert_eq!(segments_of(&[(5, 1), (6, 2), (8, 1)], 8)[..], [(5, 4)]);
+        // A gap, the wrong order, the same page again.
+        assert_eq!(segments_of(&[(5, 1), (7, 1)], 8)[..], [(5, 1), (7, 1)]);
+        assert_eq!(segments_of(&[(6, 1), (5, 1)], 8)[..], [(6, 1), (5, 1)]);
+        assert_eq!(segments_of(&[(5, 1), (5, 1)], 8)[..], [(5, 1), (5, 1)]);
+    }
+
+    #[test]
+    fn none_is_longer_than_may_be() {
+        assert_eq!(segments_of(&[(0, 8)], 8)[..], [(0, 8)]);
+        assert_eq!(segments_of(&[(0, 20)], 8)[..], [(0, 8), (8, 8), (16, 4)]);
+        assert_eq!(
+            segments_of(&[(0, 6), (6, 6), (20, 1)], 4)[..],
+            [(0, 4), (4, 4), (8, 4), (20, 1)]
+        );
+    }
+}
