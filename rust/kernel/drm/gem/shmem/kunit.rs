@@ -219,6 +219,29 @@ mod tests {
         Ok(unsafe { ARef::from_raw(Object::<T>::from_raw(obj).into()) })
     }
 
+    /// Whether the first page of an object would be written to swap before it is given up.
+    fn is_dirty(obj: &Object<AccelObject>) -> Result<bool> {
+        let shmem = obj.as_raw_shmem();
+
+        // SAFETY: The object is valid, owns its pages, and is held by the caller.
+        let _pages = unsafe { table::PinnedPages::new(shmem) }?;
+        // SAFETY: The pages are pinned, and there is one at least.
+        Ok(unsafe { bindings::folio_test_dirty(bindings::page_folio(*(*shmem).pages)) })
+    }
+
+    // What a device writes is not the CPU's doing, and no page fault tells of it.
+    #[test]
+    fn mapped_pages_are_dirty() -> Result {
+        let dev = test_device::<AccelDriver>(c"kunit-drm")?;
+        let bank = Bank::new(c"kunit-bank")?;
+        let obj = new_object::<AccelObject>(&dev, 1)?;
+
+        drop(DmaMapping::new(obj.clone(), bank)?);
+        assert!(is_dirty(&obj)?);
+
+        Ok(())
+    }
+
     #[test]
     fn huge_pages_are_asked_for() -> Result {
         let dev = test_device::<AccelDriver>(c"kunit-drm")?;

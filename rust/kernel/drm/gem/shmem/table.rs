@@ -47,6 +47,8 @@ impl Drop for PinnedPages {
         // SAFETY: The object is valid per the safety requirements of `new()`, which also pinned it.
         unsafe {
             bindings::dma_resv_lock((*self.0).base.resv, ptr::null_mut());
+            // A device may have written to them: they must not be taken for what can be dropped.
+            (*self.0).set_pages_mark_dirty_on_put(true);
             bindings::drm_gem_shmem_unpin_locked(self.0);
             bindings::dma_resv_unlock((*self.0).base.resv);
         }
