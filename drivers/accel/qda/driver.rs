@@ -37,7 +37,10 @@ use kernel::{
         self,
         Core, //
     },
-    drm,
+    drm::{
+        self,
+        gem::HugePages, //
+    },
     of,
     prelude::*,
     rpmsg,
@@ -84,6 +87,10 @@ impl<'bound> Registered<'bound> {
     fn new(rpdev: &'bound rpmsg::Device<device::Bound>, owner: Owner) -> Result<Self> {
         let channel = owner.0.clone();
         let drm = drm::UnregisteredDevice::<QdaDriver>::new(rpdev, Ok(DeviceData { channel }))?;
+
+        if let Err(error) = drm.use_huge_pages(HugePages::WithinSize) {
+            dev_warn!(rpdev.as_ref(), "no huge pages for buffers ({:?})\n", error);
+        }
 
         // SAFETY: The registration is stored in the driver's data, which is dropped when the driver
         // is unbound; it is never forgotten.
