@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,6 +166,117 @@ TEST_F(gem, sync_of_an_import)
 	EXPECT_EQ(0, sync_buffer(self->fd, handle, QDA_SYNC_READ | QDA_SYNC_END));
 	EXPECT_EQ(0, qda_gem_close(self->fd, handle));
 	close(dmabuf);
+}
+
+static long page_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+static void fill_pages(volatile __u8 *map, size_t size)
+{
+	for (size_t i = 0; i < size; i += qda_page_size())
+		map[i] = i / qda_page_size();
+}
+
+/* How many pages do not have what fill_pages() writes; @faults: how many faults it took to see. */
+static long wrong_pages(const volatile __u8 *map, size_t size, long *faults)
+{
+	long before = page_faults(), wrong = 0;
+
+	for (size_t i = 0; i < size; i += qda_page_size())
+		wrong += map[i] != (__u8)(i / qda_page_size());
+	*faults = page_faults() - before;
+	return wrong;
+}
+
+/* Maps a file at an address that no huge page begins at. */
+static void *map_askew(int fd, size_t size)
+{
+	const size_t huge = 2 << 20;
+	size_t room = size + huge + qda_page_size();
+	uintptr_t at;
+	void *map = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		return map;
+	at = ((uintptr_t)map + huge - 1) / huge * huge + qda_page_size();
+	munmap(map, room);
+	return mmap((void *)at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+}
+
+/*
+ * To look at a buffer takes a fault for a huge page, and none for what is not huge, or not aligned to
+ * one: by the file of a dma-buf, mappings begin anywhere. A first write takes another where a CPU
+ * does not note by itself that a page is dirty.
+ */
+TEST_F(gem, few_page_faults)
+{
+	const size_t sizes[] = {
+		qda_page_size(), 1 << 20, (4 << 20) + 12 * qda_page_size(), 64 << 20,
+	};
+	/* What else the program does. */
+	const long spare = 8;
+
+	for (int i = 0; i < 4; i++) {
+		struct qda_buf buf;
+		long faults;
+		void *view;
+		int fd;
+
+		ASSERT_LE(0, create(self->fd, sizes[i], 0, &buf));
+		wrong_pages(buf.map, buf.size, &faults);
+		TH_LOG("%zu bytes: %ld faults", buf.size, faults);
+		EXPECT_LE(faults, (long)(buf.size / (2 << 20)) + spare);
+		fill_pages(buf.map, buf.size);
+		EXPECT_EQ(0, wrong_pages(buf.map, buf.size, &faults));
+
+		fd = dmabuf_export(self->fd, buf.handle);
+		ASSERT_LE(0, fd);
+		view = map_askew(fd, buf.size);
+		ASSERT_NE(MAP_FAILED, view);
+		EXPECT_EQ(0, wrong_pages(view, buf.size, &faults));
+		TH_LOG("%zu bytes of a dma-buf: %ld faults", buf.size, faults);
+		EXPECT_LE(faults, spare);
+		EXPECT_EQ(0, munmap(view, buf.size));
+		close(fd);
+		qda_buf_free(&buf);
+	}
+}
+
+/* A mapping of a part of a dma-buf has that part's pages, wherever they are in a huge one. */
+TEST_F(gem, part_of_a_dma_buf)
+{
+	const size_t page = qda_page_size(), size = 8 << 20;
+	const size_t parts[][2] = {
+		{ page, page }, { size / 4 - page, 2 * page }, { size / 4, size / 4 },
+		{ size / 4 + page, size / 2 }, { size - page, page },
+	};
+	struct qda_buf buf;
+	int fd;
+
+	ASSERT_LE(0, create(self->fd, size, 0, &buf));
+	for (size_t i = 0; i < size; i += page)
+		*(volatile __u32 *)(buf.map + i) = i;
+	fd = dmabuf_export(self->fd, buf.handle);
+	ASSERT_LE(0, fd);
+	for (size_t n = 0; n < sizeof(parts) / sizeof(parts[0]); n++) {
+		size_t start = parts[n][0], length = parts[n][1];
+		volatile __u8 *view = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+					   start);
+
+		ASSERT_NE(MAP_FAILED, (void *)view);
+		for (size_t i = 0; i < length; i += page)
+			ASSERT_EQ(start + i, *(volatile __u32 *)(view + i));
+		*(volatile __u32 *)(view + length - 4) = n + 1;
+		EXPECT_EQ(n + 1, *(volatile __u32 *)(buf.map + start + length - 4));
+		EXPECT_EQ(0, munmap((void *)view, length));
+	}
+	close(fd);
+	qda_buf_free(&buf);
 }
 
 TEST_F(gem, bad_input)
