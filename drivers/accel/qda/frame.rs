@@ -105,6 +105,12 @@ impl Frame {
 
         Ok(Self(lists))
     }
+
+    /// Without what the last call has left in the lists.
+    pub(crate) fn emptied(mut self) -> Self {
+        self.clear();
+        self
+    }
 }
 
 impl Deref for Frame {
@@ -156,8 +162,8 @@ impl Frames {
 
     /// Keeps the frame of a call that is over, if there is room. Returns whether there are more
     /// now than a process needs that makes no calls.
-    pub(crate) fn put(&self, mut frame: Frame) -> bool {
-        frame.clear();
+    pub(crate) fn put(&self, frame: Frame) -> bool {
+        let frame = frame.emptied();
         if frame.args.capacity() > KEPT_ARGS {
             return false;
         }

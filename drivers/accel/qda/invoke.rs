@@ -576,8 +576,14 @@ pub(crate) fn invoke(
         && pending.poll(|payload| payload.polled_done() == Ok(true))
         && invalidate(&pending, Some(&invoke)).is_ok()
     {
-        let borrowed = pending.borrow().ok_or(EPIPE)?;
-        return invoke.finish(borrowed.payload().ok_or(EPIPE)?, 0);
+        let mut borrowed = pending.borrow().ok_or(EPIPE)?;
+        let payload = borrowed.payload().ok_or(EPIPE)?;
+        let result = invoke.finish(payload, 0);
+
+        payload.set_invoke(invoke);
+        drop(borrowed);
+        process.keep_polled(pending);
+        return result;
     }
 
     let waited = pending

@@ -184,6 +184,7 @@ fn mapped_at(process: &Process, number: i32, address: u64, size: u64) -> Result 
 /// Notes that a mapping is no more. What the DSP has written to it is seen by the program, which
 /// may not need the buffer any more: it is unmapped at once, unless it has other uses.
 fn unmapped(process: &Process, number: i32) -> Result {
+    process.drop_answered();
     let held = &process.identity.held;
     let (mapped, holding) = held.with(|numbers| {
         let mapped = numbers.mapping(number).map(|holding| holding.0.clone());

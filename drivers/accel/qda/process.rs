@@ -27,6 +27,7 @@ use crate::{
     kernel_call::KernelCall,
     mapped::Mapped,
     payload::Payload,
+    polled::Polled,
     proto::ProtectionDomain,
     queue::Queue,
     sync, //
@@ -100,6 +101,8 @@ pub(crate) struct Process {
     parked: Mutex<KVec<Parked>>,
     /// Whether there may be some.
     any_parked: Atomic<bool>,
+    #[pin]
+    polled: Polled,
     begun: Atomic<bool>,
     #[pin]
     queue: Mutex<Option<Arc<Queue>>>,
@@ -187,6 +190,7 @@ impl Process {
                 frames <- Frames::new(),
                 parked <- new_mutex!(KVec::new()),
                 any_parked: Atomic::new(false),
+                polled <- Polled::new(),
                 begun: Atomic::new(false),
                 queue <- new_mutex!(None),
                 ending: Atomic::new(false),
@@ -237,7 +241,21 @@ impl Process {
     ///
     /// [`ENOMEM`].
     pub(crate) fn frame(&self) -> Result<Frame> {
-        self.frames.get()
+        match self.polled.frame() {
+            Some(frame) => Ok(frame),
+            None => self.frames.get(),
+        }
+    }
+
+    /// Keeps a call whose results its caller has, until it is answered.
+    pub(crate) fn keep_polled(&self, pending: Pending<Payload>) {
+        self.polled.keep(pending);
+        self.channel.trim_soon();
+    }
+
+    /// Lets go of calls that were polled, and have been answered, with their buffers.
+    pub(crate) fn drop_answered(&self) -> bool {
+        self.polled.drop_answered()
     }
 
     /// Keeps the frame of a call that is over, for another.
@@ -254,11 +272,12 @@ impl Process {
         if self.is_ending() {
             return false;
         }
+        let polled = self.drop_answered();
         let grown = self.identity.trim();
         let kept = self.identity.held.mappings.trim() | self.drop_deserted();
 
         // All are to be looked at.
-        self.frames.trim() | grown | kept
+        self.frames.trim() | polled | grown | kept
     }
 
     /// Drops parked calls whose threads have ended. Returns whether others are left.
@@ -387,6 +406,7 @@ impl Process {
 
     /// Lets go of the mapping of a buffer that the client has closed.
     pub(crate) fn forget(&self, buffer: &Buffer) {
+        self.drop_answered();
         self.identity.held.mappings.forget(gem::key(buffer));
     }
 
@@ -434,10 +454,11 @@ impl Process {
     /// Lets go of mappings that are kept for calls to come, of at least `bytes` bytes if there are
     /// so many, unless the process is ending. Returns how many.
     pub(crate) fn evict(&self, bytes: usize) -> usize {
-        match self.is_ending() {
-            true => 0,
-            false => self.identity.held.mappings.evict(bytes),
+        if self.is_ending() {
+            return 0;
         }
+        self.drop_answered();
+        self.identity.held.mappings.evict(bytes)
     }
 
     /// Leaves it to the end of the channel to end the process.
@@ -513,6 +534,7 @@ impl Process {
     pub(crate) fn end(&self, answered: bool) {
         let parked = core::mem::take(&mut *self.parked.lock());
         drop(parked);
+        self.polled.abandon();
 
         if !answered {
             if let Ok(lease) = self.identity.lease() {

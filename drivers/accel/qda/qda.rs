@@ -53,6 +53,7 @@ mod names;
 mod numbers;
 mod pages;
 mod payload;
+mod polled;
 mod process;
 mod proto;
 mod queue;

@@ -38,6 +38,9 @@ use kernel::{
 /// How long [`Pending::poll`] keeps a CPU busy.
 const POLL_LIMIT: Delta = Delta::from_millis(10);
 
+/// How often it looks before it looks at the time, which takes longer.
+const LOOKS: usize = 8;
+
 /// A call's place in the table. Dropping it abandons the call.
 struct Ticket<P: Load> {
     calls: Arc<Calls<P>>,
@@ -121,7 +124,7 @@ impl<P: Load> Pending<P> {
     }
 
     /// Whether the call has ended.
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.call.outcome.load(Acquire) != PENDING
     }
 
@@ -132,17 +135,27 @@ impl<P: Load> Pending<P> {
     pub(crate) fn poll(&self, done: impl Fn(&P) -> bool) -> bool {
         let task = current!();
         let start = Instant::<Monotonic>::now();
+        let Some(mut borrowed) = self.borrow() else {
+            return false;
+        };
+        let Some(payload) = borrowed.payload() else {
+            return false;
+        };
 
-        while !self.has_ended() {
-            if self.call.payload.lock().as_ref().is_some_and(&done) {
-                return true;
+        loop {
+            for _ in 0..LOOKS {
+                if self.has_ended() {
+                    return false;
+                }
+                if done(payload) {
+                    return true;
+                }
+                cpu_relax();
             }
             if task.signal_pending() || start.elapsed() >= POLL_LIMIT {
-                break;
+                return false;
             }
-            cpu_relax();
         }
-        false
     }
 
     /// Looks at the payload of a call; [`None`] as for [`Pending::collect`], but that the call need
@@ -151,10 +164,9 @@ impl<P: Load> Pending<P> {
         self.call.payload.lock().as_ref().map(f)
     }
 
-    /// Borrows the payload of a call that may not have ended, and abandons the call: its slot, and
-    /// the payload when it is given back, stay until the answer. [`None`] as for
-    /// [`Pending::collect`].
-    pub(crate) fn borrow(self) -> Option<Borrowed<P>> {
+    /// Borrows the payload of a call that may not have ended: it must be given back, and stay, until
+    /// the answer. [`None`] as for [`Pending::collect`].
+    pub(crate) fn borrow(&self) -> Option<Borrowed<'_, P>> {
         let payload = self.call.payload.lock().take()?;
 
         Some(Borrowed {
@@ -215,23 +227,22 @@ impl<P: Load> Pending<P> {
     }
 }
 
-/// The payload of a call that goes on, given back when this is dropped. Then the call is abandoned.
-pub(crate) struct Borrowed<P: Load> {
+/// The payload of a call that goes on, given back when this is dropped.
+pub(crate) struct Borrowed<'a, P: Load> {
     payload: Option<P>,
-    pending: Pending<P>,
+    pending: &'a Pending<P>,
 }
 
-impl<P: Load> Borrowed<P> {
+impl<P: Load> Borrowed<'_, P> {
     /// The payload.
-    pub(crate) fn payload(&self) -> Option<&P> {
-        self.payload.as_ref()
+    pub(crate) fn payload(&mut self) -> Option<&mut P> {
+        self.payload.as_mut()
     }
 }
 
-impl<P: Load> Drop for Borrowed<P> {
+impl<P: Load> Drop for Borrowed<'_, P> {
     fn drop(&mut self) {
-        // If the call was answered or evicted meanwhile, nobody but us knows of it any more, and
-        // the payload goes with it.
+        // If the call was answered or evicted meanwhile, nobody but the caller knows of it.
         *self.pending.call.payload.lock() = self.payload.take();
     }
 }

@@ -28,9 +28,10 @@ mod cases {
 
         assert!(pending.poll(|_| true));
         assert!(!has_ended(&pending));
-        let borrowed = pending.borrow().ok_or(EINVAL)?;
+        let mut borrowed = pending.borrow().ok_or(EINVAL)?;
         assert!(borrowed.payload().is_some());
         drop(borrowed);
+        drop(pending);
         assert_eq!(bench.drops(), 0);
 
         // The slot is taken, and its answer is expected.
@@ -53,6 +54,8 @@ mod cases {
         assert_eq!(bench.drops(), 0);
         assert_eq!(bench.late(), 0);
         drop(borrowed);
+        assert_eq!(bench.drops(), 0);
+        drop(pending);
         assert_eq!(bench.drops(), 1);
         assert_eq!(bench.late(), 1);
         assert_eq!(bench.calls.ignored(), 0);
@@ -62,11 +65,13 @@ mod cases {
     #[test]
     fn process_may_end_while_the_payload_is_borrowed() -> Result {
         let bench = Bench::new()?;
-        let borrowed = bench.user(1)?.borrow().ok_or(EINVAL)?;
+        let pending = bench.user(1)?;
+        let borrowed = pending.borrow().ok_or(EINVAL)?;
 
         bench.calls.retire(1);
         assert_eq!(bench.drops(), 0);
         drop(borrowed);
+        drop(pending);
         assert_eq!(bench.drops(), 1);
         assert_eq!(bench.late(), 0);
 
