@@ -10,12 +10,15 @@
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
 use super::{
+    access::MappedList,
+    block::Block,
     prefault,
     Object, //
 };
 use crate::{
     alloc::flags::__GFP_RETRY_MAYFAIL,
     bindings,
+    container_of,
     device::{
         self,
         Bound, //
@@ -35,23 +38,37 @@ use crate::{
     error::to_result,
     page::PAGE_SIZE,
     prelude::*,
+    sizes::SZ_1M,
     sync::{
         aref::ARef,
         Arc, //
     },
+    types::Opaque, //
 };
 
-/// Memory of an object, and what keeps the device bound that it was allocated for.
+/// Memory of the DMA API, and what keeps the device bound that it was allocated for.
 ///
 /// Fields are dropped in this order.
-pub(super) struct Memory {
+struct CoherentMemory {
     memory: Coherent<[u8]>,
-    has_pages: bool,
     _owner: KBox<dyn Send + Sync>,
     dev: ARef<device::Device>,
 }
 
-/// `vm_ops` of user mappings: there are no faults, since all pages are mapped at once.
+enum Source {
+    Coherent(CoherentMemory),
+    Block(Block),
+}
+
+/// Memory of an object that is not in shmem.
+pub(super) struct Memory {
+    source: Source,
+    has_pages: bool,
+}
+
+/// `vm_ops` of user mappings. All pages are mapped at once, and come back by faults if the mappings
+/// of the device are undone, as when it is unplugged. Memory of the DMA API does not: the device that
+/// it is from has gone.
 struct VmOps(bindings::vm_operations_struct);
 
 // SAFETY: It is never written to.
@@ -60,9 +77,46 @@ unsafe impl Sync for VmOps {}
 static VM_OPS: VmOps = VmOps(bindings::vm_operations_struct {
     open: Some(bindings::drm_gem_vm_open),
     close: Some(bindings::drm_gem_vm_close),
+    fault: Some(fault_callback),
     // SAFETY: All other operations are optional, and pointers.
     ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
 });
+
+/// What every [`Object`] begins with.
+#[repr(C)]
+struct Head {
+    obj: Opaque<bindings::drm_gem_shmem_object>,
+    mapped: MappedList,
+    memory: Option<Memory>,
+}
+
+/// `vm_operations_struct.fault`.
+///
+/// # Safety
+///
+/// For the memory manager, with a fault in a mapping that [`Memory::mmap()`] has made.
+unsafe extern "C" fn fault_callback(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+    // SAFETY: Per the safety requirements. The mapping holds its object, and an `Object` begins like
+    // a `Head`, whatever its type.
+    unsafe {
+        let vma = (*vmf).__bindgen_anon_1.vma;
+        let obj: *mut bindings::drm_gem_object = (*vma).vm_private_data.cast();
+        let shmem = container_of!(obj, bindings::drm_gem_shmem_object, base);
+        let head = container_of!(Opaque::cast_from(shmem), Head, obj);
+
+        match &(*head).memory {
+            Some(Memory {
+                source: Source::Block(block),
+                ..
+            }) => block.fault(
+                vma,
+                (*vmf).__bindgen_anon_1.address,
+                (*vmf).__bindgen_anon_1.pgoff,
+            ),
+            _ => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        }
+    }
+}
 
 impl Memory {
     fn new<B: AsRef<device::Device<Bound>> + Send + Sync + 'static>(
@@ -75,16 +129,25 @@ impl Memory {
         let dev: &device::Device<Bound> = (**owner).as_ref();
 
         Ok(Self {
-            memory: Coherent::zeroed_slice_with_attrs(
-                dev,
-                size,
-                GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL,
-                crate::dma::attrs::DMA_ATTR_NO_WARN,
-            )?,
+            source: Source::Coherent(CoherentMemory {
+                memory: Coherent::zeroed_slice_with_attrs(
+                    dev,
+                    size,
+                    GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL,
+                    crate::dma::attrs::DMA_ATTR_NO_WARN,
+                )?,
+                dev: dev.into(),
+                _owner: owner,
+            }),
             has_pages,
-            dev: dev.into(),
-            _owner: owner,
         })
+    }
+
+    pub(super) fn of_block(block: Block) -> Self {
+        Self {
+            source: Source::Block(block),
+            has_pages: true,
+        }
     }
 
     /// Whether user mappings with these operations are ones of coherent memory.
@@ -97,14 +160,25 @@ impl Memory {
         self.has_pages
     }
 
+    /// Whether it is in the CPU's caches, which a device has to see.
+    pub(super) fn is_cached(&self) -> bool {
+        matches!(self.source, Source::Block(_))
+    }
+
     /// The DMA address for devices that reach memory as the one does that it was allocated for.
-    pub(super) fn dma_address(&self) -> DmaAddress {
-        self.memory.dma_address()
+    pub(super) fn dma_address(&self) -> Option<DmaAddress> {
+        match &self.source {
+            Source::Coherent(coherent) => Some(coherent.memory.dma_address()),
+            Source::Block(_) => None,
+        }
     }
 
     /// The kernel's address.
     pub(super) fn as_ptr(&self) -> *mut c_void {
-        self.memory.as_mut_ptr().cast()
+        match &self.source {
+            Source::Coherent(coherent) => coherent.memory.as_mut_ptr().cast(),
+            Source::Block(block) => block.as_ptr(),
+        }
     }
 
     /// Makes a table of the pages, which the caller has to free with `sg_free_table()`.
@@ -113,16 +187,20 @@ impl Memory {
         if !self.has_pages {
             return Err(EOPNOTSUPP);
         }
+        let coherent = match &self.source {
+            Source::Coherent(coherent) => coherent,
+            Source::Block(block) => return block.table(),
+        };
         let mut table = bindings::sg_table::default();
 
         // SAFETY: The memory was allocated for `dev`, with these addresses and this size.
         to_result(unsafe {
             bindings::dma_get_sgtable_attrs(
-                self.dev.as_raw(),
+                coherent.dev.as_raw(),
                 &mut table,
                 self.as_ptr(),
-                self.dma_address(),
-                self.memory.size(),
+                coherent.memory.dma_address(),
+                coherent.memory.size(),
                 0,
             )
         })?;
@@ -147,14 +225,17 @@ impl Memory {
             (*vma).vm_pgoff -=
                 (bindings::drm_vma_node_offset_addr(&raw mut (*obj).vma_node) as usize) / PAGE_SIZE;
             (*vma).vm_ops = &raw const VM_OPS.0;
-            bindings::dma_mmap_attrs(
-                self.dev.as_raw(),
-                vma,
-                self.as_ptr(),
-                self.dma_address(),
-                self.memory.size(),
-                0,
-            )
+            match &self.source {
+                Source::Coherent(coherent) => bindings::dma_mmap_attrs(
+                    coherent.dev.as_raw(),
+                    vma,
+                    self.as_ptr(),
+                    coherent.memory.dma_address(),
+                    coherent.memory.size(),
+                    0,
+                ),
+                Source::Block(block) => block.mmap(vma, (*vma).vm_pgoff),
+            }
         }
     }
 }
@@ -186,7 +267,21 @@ impl<T: DriverObject> Object<T> {
         }
 
         let memory = Memory::new(owner, size, has_pages)?;
-        let obj = Self::alloc_with(None, Some(memory), T::new(dev, size, args))?;
+
+        Self::with_memory(dev, size, memory, T::new(dev, size, args))
+    }
+
+    /// Creates an object that has `memory`, of `size` bytes.
+    pub(super) fn with_memory(
+        dev: &Device<T::Driver>,
+        size: usize,
+        memory: Memory,
+        inner: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>>
+    where
+        T::Driver: Driver<Object = Self>,
+    {
+        let obj = Self::alloc_with(None, Some(memory), inner)?;
 
         // SAFETY: The arguments are valid, and the object has not been initialized yet. Should this
         // fail, dropping `obj` frees it.
@@ -352,6 +447,9 @@ impl<T: DriverObject> Object<T> {
     }
 }
 
+/// Size up to which an object's pages are just asked for, in bytes.
+const SMALL: usize = SZ_1M;
+
 /// Refuses to get the pages of a large object where there is not enough memory for them: to find
 /// out by trying would have processes killed.
 ///
@@ -363,13 +461,18 @@ impl<T: DriverObject> Object<T> {
 ///
 /// `shmem` must be a valid shmem GEM object, whose reservation the caller does not hold.
 pub(super) unsafe fn check_available(shmem: *mut bindings::drm_gem_shmem_object) -> Result {
+    // SAFETY: `shmem` is valid, and its size does not change.
+    let size = unsafe { (*shmem).base.size };
+    if size <= SMALL {
+        return Ok(());
+    }
     // SAFETY: `shmem` is valid, and thus is its reservation object, which guards the pages. If they
     // come or go afterwards the answer is too pessimistic, or there is no harm done.
-    let (has_pages, size) = unsafe {
+    let has_pages = unsafe {
         bindings::dma_resv_lock((*shmem).base.resv, core::ptr::null_mut());
         let has_pages = !(*shmem).pages.is_null();
         bindings::dma_resv_unlock((*shmem).base.resv);
-        (has_pages, (*shmem).base.size)
+        has_pages
     };
 
     // SAFETY: It can be called at any time.

@@ -344,6 +344,10 @@ impl Mapping {
     ///
     /// `dev` must be a valid and bound device until after the returned value is dropped.
     unsafe fn of_memory(memory: &Memory, dev: *mut bindings::device, size: usize) -> Result<Self> {
+        // SAFETY: `dev` is valid per the safety requirements.
+        if memory.is_cached() && unsafe { bindings::dma_dev_need_sync(dev) } {
+            return Err(EOPNOTSUPP);
+        }
         if memory.has_pages() {
             // SAFETY: Per the safety requirements.
             let mapped = unsafe { MappedTable::new(memory.table()?, dev) }?;
@@ -355,7 +359,7 @@ impl Mapping {
             });
         }
 
-        let address = memory.dma_address();
+        let address = memory.dma_address().ok_or(EOPNOTSUPP)?;
         // SAFETY: `dev` is valid per the safety requirements, and its mask is set up, see `new()`.
         let (domain, mask) = unsafe { (bindings::iommu_get_domain_for_dev(dev), *(*dev).dma_mask) };
         // The address is one of another device: it serves where addresses are physical ones, and

@@ -243,6 +243,45 @@ mod tests {
     }
 
     #[test]
+    fn block_is_an_object_like_others() -> Result {
+        let exporter = test_device::<AccelDriver>(c"kunit-exporter")?;
+        let dev = test_device::<AccelDriver>(c"kunit-drm")?;
+        let bank = Bank::new(c"kunit-bank")?;
+
+        for size in [0, 1, PAGE_SIZE + 1] {
+            let obj = Object::<AccelObject>::new_block(&exporter, size, ());
+            assert_eq!(obj.err(), Some(EINVAL));
+        }
+        // Not to be had, and not by warning of it.
+        let obj = Object::<AccelObject>::new_block(&exporter, 1 << 30, ());
+        assert_eq!(obj.err(), Some(ENOMEM));
+
+        for pages in [1, 3, 16] {
+            let obj = Object::<AccelObject>::new_block(&exporter, pages * PAGE_SIZE, ())?;
+            assert_eq!(obj.size(), pages * PAGE_SIZE);
+            assert!(!obj.is_imported());
+
+            // Nobody would synchronise the caches.
+            // SAFETY: The device is valid.
+            let needs_sync = unsafe { bindings::dma_dev_need_sync((*bank).as_ref().as_raw()) };
+            let mapping = DmaMapping::new(obj.clone(), bank.clone());
+            assert_eq!(mapping.err(), needs_sync.then_some(EOPNOTSUPP));
+
+            // An importer has the exporter do it. It is contiguous.
+            let file = obj.export()?;
+            let import = prime_import::<AccelObject>(&dev, dma_buf(&file))?;
+            assert!(import.is_imported());
+            drop(DmaMapping::new(import, bank.clone())?);
+
+            drop(obj);
+            close(file);
+        }
+        assert_eq!(LIVE.load(Relaxed), 0);
+
+        Ok(())
+    }
+
+    #[test]
     fn huge_pages_are_asked_for() -> Result {
         let dev = test_device::<AccelDriver>(c"kunit-drm")?;
 
