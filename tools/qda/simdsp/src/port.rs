@@ -53,6 +53,14 @@ pub trait Memory: Send + Sync {
     /// stream id that is all memory, always.
     fn mappings(&self, bank: Bank) -> Result<Vec<Mapping>, Fault>;
 
+    /// How many pages and blocks of its page table `bank` has for `len` bytes at `iova`. Without a
+    /// stream id there is no table, and all memory is one.
+    ///
+    /// # Errors
+    ///
+    /// A part of the range is not mapped.
+    fn entries(&self, bank: Bank, iova: u64, len: u64) -> Result<u64, Fault>;
+
     /// As [`Memory::mappings`], of what the processor itself can reach. [`None`]: that is not
     /// behind the SMMU.
     fn own_mappings(&self) -> Result<Option<Vec<Mapping>>, Fault> {

@@ -372,6 +372,26 @@ impl Memory for DspMemory {
         }
     }
 
+    fn entries(&self, bank: Bank, iova: u64, len: u64) -> Result<u64, Fault> {
+        let (mut done, mut count) = (0, 0);
+        while done < len {
+            let at = iova.wrapping_add(done);
+            let (leaf, sid) = self.leaf(bank, at, false)?;
+            let Some(inside) = at.checked_sub(leaf.iova).filter(|i| *i < leaf.len) else {
+                return Err(Fault {
+                    kind: "EXTERNAL_ABORT",
+                    sid: sid.unwrap_or(0),
+                    iova: at,
+                    level: leaf.level,
+                    write: false,
+                });
+            };
+            done = done.saturating_add(leaf.len - inside);
+            count += 1;
+        }
+        Ok(count)
+    }
+
     fn own_mappings(&self) -> Result<Option<Vec<Mapping>>, Fault> {
         match self.processor.is_empty() {
             true => Ok(None),
@@ -564,6 +584,36 @@ mod tests {
             b.memory.read(3, u64::MAX, &mut buf).unwrap_err().kind,
             "EXTERNAL_ABORT"
         );
+    }
+
+    /// A block of 2 MiB counts as one, like each page, however little of it is asked for.
+    #[test]
+    fn entries_of_a_range() {
+        const BLOCK: u64 = 2 << 20;
+        let b = bench();
+        b.stream(1, TTB);
+        for page in 1..512 {
+            b.page(TTB, page << 12, 0x60_0000 + (page << 12), RW);
+        }
+        // The two blocks behind the table of pages.
+        let block = |to: u64| (VIRT_RAM_BASE + to) | RW | 1;
+        b.put(TTB + 0x1000 + 8, &[block(BLOCK), block(2 * BLOCK)]);
+        let entries = |iova, len| b.memory.entries(1, iova, len).unwrap();
+        assert_eq!(entries(0x1000, 0), 0);
+        assert_eq!(entries(0x1000, 0x1000), 1);
+        assert_eq!(entries(0x1fff, 2), 2);
+        assert_eq!(entries(BLOCK, 2 * BLOCK), 2);
+        assert_eq!(entries(BLOCK + 0x5000, 1), 1);
+        assert_eq!(entries(BLOCK - 0x2000, 0x2000 + BLOCK), 3);
+        assert_eq!(entries(0x1000, 3 * BLOCK - 0x1000), 511 + 2);
+        let fault = b.memory.entries(1, 0, 0x2000).unwrap_err();
+        assert_eq!((fault.kind, fault.iova), ("F_TRANSLATION", 0));
+        let fault = b.memory.entries(1, 3 * BLOCK - 1, 2).unwrap_err();
+        assert_eq!((fault.kind, fault.iova), ("F_TRANSLATION", 3 * BLOCK));
+        assert!(b.memory.entries(1, u64::MAX - 1, 4).is_err());
+        assert_eq!(b.memory.entries(3, VIRT_RAM_BASE, BLOCK).unwrap(), 1);
+        assert!(b.memory.entries(3, 0, 1).is_err());
+        assert_eq!(b.faults.total(), 0);
     }
 
     #[test]

@@ -55,6 +55,17 @@ fn measured() {
 }
 
 #[test]
+fn entries_of_a_bank() {
+    let mut guest = Guest::new();
+    guest.ram.map(2, 0x10000, 3 * 4096);
+    assert_eq!(guest.ask("entries cdsp 2 0x10800 0x2000"), "ok 3");
+    assert!(guest
+        .ask("entries cdsp 2 0x10000 0x4000")
+        .starts_with("error "));
+    assert!(guest.ask("entries cdsp 2 0x10000").starts_with("error "));
+}
+
+#[test]
 fn answers() {
     let (mut guest, caller, module) = opened();
     let mut run = |actions: &str, count: usize| {

@@ -43,6 +43,7 @@ const REQUESTS: &[&str] = &[
     "crash",
     "touch",
     "mappings",
+    "entries",
     "streams",
     "processes",
     "calls",
@@ -309,6 +310,11 @@ impl Server {
                     format!("{:#x} {:#x} {:#x} {rights}", m.iova, m.pa, m.len)
                 };
                 lines("ok", &list.iter().map(line).collect::<Vec<_>>())
+            }
+            "entries" => {
+                let bank: u64 = args.number()?;
+                let (iova, len) = (args.number()?, args.number()?);
+                format!("ok {}", dsp.memory.entries(bank as Bank, iova, len)?)
             }
             "streams" => {
                 let bank: u64 = args.number()?;

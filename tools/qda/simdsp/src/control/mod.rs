@@ -33,6 +33,7 @@
 //! | `crash <dsp>` | `ok`; the DSP hangs until the guest stops its remote processor, or `restart` |
 //! | `touch <dsp> <client> <iova> <len> r\|w` | `ok`, or `fault <kind> sid <s> iova <hex> level <l> r\|w`; not counted as a fault of the test |
 //! | `mappings <dsp> <bank>` | `ok <n>`*: `<iova hex> <pa hex> <len hex> r\|rw` |
+//! | `entries <dsp> <bank> <iova> <len>` | `ok <n>`; pages and blocks of the bank's page table for this range |
 //! | `streams <dsp> <bank>` | `ok <n>`*: stream id in hex |
 //! | `processes <dsp>` | `ok <n>`*: `client <c> bank <b or -> memory <iova hex> <len hex> maps <n>`, both 0 when it was given none, and for each of the n ` <iova hex> <len hex>`: first the numbers that it maps, then its heap |
 //! | `calls <dsp>` | `ok <n>`*: `client <c> method <m> at <iova hex> <len hex> args <n>`, and for each of the n ` <iova hex> <len hex>`, both 0 when it has no bytes: the calls that are held |

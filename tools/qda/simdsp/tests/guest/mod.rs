@@ -105,6 +105,12 @@ impl Memory for Ram {
             })
             .collect())
     }
+    fn entries(&self, bank: Bank, iova: u64, len: u64) -> Result<u64, Fault> {
+        let mut pages = 0;
+        self.access(bank, iova, len as usize, false, |_, _| pages += 1)?;
+        Ok(pages)
+    }
+
     fn streams(&self, bank: Bank) -> Vec<u32> {
         vec![self.joined(bank).0]
     }
