@@ -12,7 +12,7 @@ use crate::script::Action;
 use crate::wire::{status, Address, Request};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Longest argument that is served; more is a mistake.
@@ -70,6 +70,8 @@ pub struct Call {
     pub process: Option<Arc<Process>>,
     /// Which life of the channel it belongs to.
     pub epoch: u64,
+    /// When it came.
+    pub came: Instant,
     pub(crate) ticket: OnceLock<Ticket>,
     pub(crate) prepared: OnceLock<Prepared>,
     pub(crate) give_back: Mutex<Vec<u64>>,
@@ -93,6 +95,7 @@ impl Call {
             at,
             process,
             epoch,
+            came: Instant::now(),
             ticket: OnceLock::new(),
             prepared: OnceLock::new(),
             give_back: Mutex::new(Vec::new()),

@@ -116,6 +116,7 @@ impl Link {
             stop: AtomicBool::new(false),
             pace: Arc::default(),
             owed: AtomicBool::new(false),
+            group: Mutex::default(),
         });
         let (orders, inbox) = mpsc::channel();
         let mut server = Server::new(Arc::clone(&outbox), inbox, services, intents, power);

@@ -163,6 +163,10 @@ impl Dsp {
             return;
         }
         let (status, dropped) = self.after(call, status);
+        let channel = self.inner().channel.clone();
+        if let Some(pace) = channel.as_ref().and_then(|channel| channel.pace()) {
+            pace.rest(call.came);
+        }
         if status == 0 && call.request.handle == kernel_calls::INIT {
             match call.request.sc.method() {
                 0 => count(&self.counters.attaches),

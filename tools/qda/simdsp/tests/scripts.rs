@@ -54,6 +54,18 @@ fn measured() {
     assert!(guest.ask("hot adsp off").starts_with("error "));
 }
 
+/// No call on a link that is measured is answered before the service time is over.
+#[test]
+fn measured_calls_of_all_kinds_take_their_time() {
+    let (mut guest, caller, module) = opened();
+    guest.ask("hot cdsp on 30000000");
+    let began = Instant::now();
+    guest.send(caller, module, 2, &[Arg::In(vec![7; 8]), Arg::Out(8)]);
+    assert!(guest.raw_answer().is_some());
+    assert!(began.elapsed() >= Duration::from_millis(30));
+    assert_eq!(guest.ask("hot cdsp off"), "ok 0 0");
+}
+
 #[test]
 fn entries_of_a_bank() {
     let mut guest = Guest::new();

@@ -164,11 +164,14 @@ impl Server {
             }
             "hot" => {
                 let link = args.word()?;
-                let service = match args.one_of("on", "off")? {
-                    true => Some(Duration::from_nanos(args.number()?)),
-                    false => None,
+                let (service, group) = match args.one_of("on", "off")? {
+                    true => (
+                        Some(Duration::from_nanos(args.number()?)),
+                        args.optional::<u64>()?.unwrap_or(1),
+                    ),
+                    false => (None, 1),
                 };
-                let (served, late) = self.set_pace(link, service)?;
+                let (served, late) = self.set_pace(link, service, group as usize)?;
                 Ok(format!("ok {served} {late}"))
             }
             "dsps" => Ok(lines(

@@ -43,7 +43,7 @@
 //! | `edu <sid> busy` | `ok 0` or `ok 1` |
 //! | `dsps` | `ok <n>`*: `<label> sid_pos <n> banks <b>,<b>...` |
 //! | `trace on\|off` | `ok`; messages go to the log |
-//! | `hot <link> on <ns>` or `hot <link> off` | `ok <answers> <late>`, those since the last time; the link's thread spins, and answers what needs no thinking after so many nanoseconds |
+//! | `hot <link> on <ns> [group]` or `hot <link> off` | `ok <answers> <late>`, those since the last time; the link's thread spins, and answers what needs no thinking after so many nanoseconds, and so many calls together, when they are there; no other call is answered sooner |
 //! | `help` | `ok <n>`*: names of the requests |
 //!
 //! Keys of `stat`. Growing: `messages`, `invokes` (not built by the kernel), `kernel_calls`,
@@ -159,17 +159,22 @@ impl Server {
         self
     }
 
-    /// Sets the pace of a link. Gives how many answers it gave at the last one, and how many of
+    /// Sets the pace of a link, and how many calls it answers together. Gives how many answers it gave at the last one, and how many of
     /// them late.
     ///
     /// # Errors
     ///
     /// There is no such link.
-    pub fn set_pace(&self, link: &str, service: Option<Duration>) -> anyhow::Result<(u64, u64)> {
+    pub fn set_pace(
+        &self,
+        link: &str,
+        service: Option<Duration>,
+        group: usize,
+    ) -> anyhow::Result<(u64, u64)> {
         let found = self.paces.iter().find(|(label, _)| label == link);
         let (_, pace) = found.ok_or_else(|| anyhow!("no link {link:?}"))?;
         let counts = pace.counts();
-        pace.set(service);
+        pace.set(service, group);
         Ok(counts)
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Outbox {
     pub(super) pace: Arc<Pace>,
     /// Frames were written that the guest has not been told of.
     pub(super) owed: AtomicBool,
+    /// Answers that wait for the others of their group, and when the last of them came.
+    pub(super) group: Mutex<(Vec<Frame>, Option<Instant>)>,
 }
 
 impl Outbox {
@@ -56,6 +58,24 @@ impl Outbox {
             self.doorbell.ring()?;
         }
         Ok(owed)
+    }
+
+    /// Writes the answers that wait, if all of their group are there, or if none is waited for any
+    /// more.
+    pub(super) fn release(&self, open: &AtomicBool) -> anyhow::Result<()> {
+        let (frames, since) = {
+            let mut group = self.group.lock().expect("group");
+            if group.0.is_empty() || group.0.len() < self.pace.group() {
+                return Ok(());
+            }
+            std::mem::take(&mut *group)
+        };
+        self.pace.rest(since.unwrap_or_else(Instant::now));
+        for frame in &frames {
+            self.write(frame, open)?;
+        }
+        self.owed.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Writes one frame; waits while the FIFO is full and `open` holds.
@@ -160,11 +180,11 @@ impl Outlet {
 }
 
 impl Outlet {
-    /// Writes a message, chunk by chunk, and has `bell` tell of each.
+    /// Hands a message, chunk by chunk, to `put`.
     fn write(
         &self,
         payload: &[u8],
-        bell: impl Fn(&Outbox) -> anyhow::Result<()>,
+        put: impl Fn(&Outbox, Frame) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let _turn = self.message.lock().expect("message lock");
         let iid = match &self.credit {
@@ -181,8 +201,7 @@ impl Outlet {
                 payload: chunk.to_vec(),
                 more: chunk.len() + left.len() < payload.len(),
             };
-            self.outbox.write(&frame, &self.open)?;
-            bell(&self.outbox)?;
+            put(&self.outbox, frame)?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -193,14 +212,22 @@ impl Outlet {
 
 impl Channel for Outlet {
     fn send(&self, payload: &[u8]) -> anyhow::Result<()> {
-        self.write(payload, |outbox| outbox.doorbell.ring())
+        self.write(payload, |outbox, frame| outbox.post(&frame, &self.open))
     }
 
     fn post(&self, payload: &[u8]) -> anyhow::Result<()> {
         if !self.outbox.pace.is_hot() {
             return self.send(payload);
         }
-        self.write(payload, |outbox| {
+        let gathers = self.outbox.pace.group() > 1;
+        self.write(payload, |outbox, frame| {
+            if gathers {
+                let mut group = outbox.group.lock().expect("group");
+                group.0.push(frame);
+                group.1 = Some(Instant::now());
+                return Ok(());
+            }
+            outbox.write(&frame, &self.open)?;
             outbox.owed.store(true, Ordering::Release);
             Ok(())
         })

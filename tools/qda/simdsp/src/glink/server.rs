@@ -228,7 +228,10 @@ impl Server {
                 self.begin()?;
                 Ok(true)
             }
-            Ok(None) => Ok(self.outbox.settle()? || busy),
+            Ok(None) => {
+                self.outbox.release(&self.always)?;
+                Ok(self.outbox.settle()? || busy)
+            }
             Err(error) => {
                 self.drop_garbage(error)?;
                 Ok(busy)

@@ -236,6 +236,38 @@ fn a_sender_can_tell_what_is_read() {
     assert!(channel.is_read().is_err());
 }
 
+/// Answers of a group are not to be had before the last of them, and come with one interrupt.
+#[test]
+fn a_group_is_answered_together() {
+    let (guest, link, echo, bell) = start();
+    let rcid = guest.come_up();
+    guest.bind(rcid, 7);
+    wait_log(&echo, &["opened"]);
+    let channel = echo.channel.lock().unwrap().clone().unwrap();
+    let pace = link.pace();
+    pace.set(Some(Duration::from_millis(20)), 3);
+    let rings = bell.0.load(Ordering::Relaxed);
+    for _ in 0..2 {
+        channel.post(b"x").unwrap();
+    }
+    thread::sleep(Duration::from_millis(30));
+    assert!(channel.is_read().unwrap());
+    let began = Instant::now();
+    channel.post(b"x").unwrap();
+    for _ in 0..3 {
+        assert_eq!(guest.expect(9).0, rcid);
+        guest.get(16);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(20));
+    // One more than a group is another group's; nothing is left when nobody is waited for.
+    channel.post(b"x").unwrap();
+    thread::sleep(Duration::from_millis(30));
+    assert!(channel.is_read().unwrap());
+    assert_eq!(bell.0.load(Ordering::Relaxed), rings + 1);
+    pace.set(None, 1);
+    assert_eq!(guest.expect(9).0, rcid);
+}
+
 #[test]
 fn chunks_make_one_message() {
     let (guest, _link, echo, _) = start();
