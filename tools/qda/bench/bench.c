@@ -6,16 +6,19 @@
  *	qda-bench time <rounds> <ms> <service> [rows]	wall time, CPU time, counts
  *	qda-bench instructions <runs> <calls> <service> [rows]
  *							instructions (QEMU -icount, one CPU)
- *	qda-bench memory <rounds>			memory that idle sessions hold
+ *	qda-bench memory <rounds>			memory that idle sessions hold, and entries of
+ *							the IOMMU's tables for a large buffer
  *	qda-bench smoke					a short run of some rows, as a test
  *	qda-bench hot-path				what QDA does in a call, as a test
  *
  * <service> is the simulator's time for a call, in nanoseconds; [rows] how the names of those begin
- * that are wanted, with + between.
+ * that are wanted, with + between. Some rows are only for boards that are coherent, the others only
+ * for those that are not.
  *
  * Lines: a word that says what it is, then <key>=<value>.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -36,7 +39,15 @@
 #define COUNT_CALLS	200
 #define COUNT_SLOW	5
 
+/* Groups of calls that are counted at least. */
+#define LEAST_GROUPS	20
+
+/* Instructions that a run may take, unless three operations take more, and runs where they may. */
+#define AFFORDABLE	50000000
+#define SLOW_RUNS	3
+
 #define MEMORY_SESSIONS	10
+#define ENTRIES_SIZE	(64U << 20)
 /* What both drivers give a DSP process to begin with: it is the DSP's. */
 #define PROCESS_MEMORY	(2 << 20)
 
@@ -46,6 +57,8 @@ static const struct driver *const drivers[DRIVERS] = {
 
 static const char *service = "5000";
 static const char *only = "";
+/* Whether calls that are made side by side are answered together. */
+static bool together;
 static int wrongs;
 
 /* Says what went wrong; the harness fails then. */
@@ -55,9 +68,11 @@ static void wrong(const struct row *row, const struct driver *driver, const char
 	wrongs++;
 }
 
-/* Whether a row is asked for. */
+/* Whether a row is asked for, and this is a board for it. */
 static bool wanted(const struct row *row)
 {
+	if (row->incoherent == coherent())
+		return false;
 	for (const char *at = only; *at; at += strcspn(at, "+"), at += *at == '+') {
 		if (!strncmp(row->name, at, strcspn(at, "+")))
 			return true;
@@ -81,9 +96,23 @@ static void choose_cpus(bool one)
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-static void hot(const struct driver *driver)
+/* How many calls of a row are answered at a time. */
+static int group_of(const struct row *row)
 {
-	simdsp_cmd(NULL, "hot %s on %s", driver->link, service);
+	return together && row->together ? row->count : 1;
+}
+
+static void hot(const struct state *state)
+{
+	simdsp_cmd(NULL, "hot %s on %s %d", state->driver->link, service, group_of(state->row));
+}
+
+/* @n calls, or a few more: no group of them is to be short of one. */
+static long whole_groups(const struct row *row, long n)
+{
+	int group = group_of(row);
+
+	return (n + group - 1) / group * group;
 }
 
 /* Ends what hot() began. The DSP must have served what was asked of it. */
@@ -104,18 +133,32 @@ static bool run(struct state *state, long n)
 	int ret;
 
 	state->calls = 0;
-	hot(state->driver);
-	ret = state_run(state, n);
+	hot(state);
+	ret = state_run(state, whole_groups(state->row, n));
 	cool(state);
 	if (ret)
 		wrong(state->row, state->driver, "error", ret);
 	return !ret;
 }
 
+/* Large pages are there again, as far as can be: what came before is not to be counted. */
+static void compact_memory(void)
+{
+	int fd = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		perror("# compact_memory");
+	close(fd);
+}
+
 /* Opens a row for a driver; says so if it can't. */
 static bool begin(struct state *state, const struct row *row, const struct driver *driver)
 {
-	int ret = state_open(state, row, driver);
+	int ret;
+
+	if (row->slow)
+		compact_memory();
+	ret = state_open(state, row, driver);
 
 	if (!ret)
 		return true;
@@ -148,7 +191,7 @@ static bool round_of(struct state *state, int round, long n)
 	int ret;
 
 	state->calls = 0;
-	hot(state->driver);
+	hot(state);
 	measure_begin(n + MAX_THREADS);
 	ret = state_run(state, n);
 	sample = measure_end();
@@ -204,8 +247,8 @@ static bool count(struct state *state, struct counts *counts, struct counts *all
 	third = trace_read();
 	*counts = beyond(beyond(third, second), beyond(second, first));
 	*all = beyond(third, first);
-	if (whole(counts) > expected)
-		trace_print(n / 2);
+	trace_print(whole(counts) > expected ? n / 2 : LONG_MAX,
+		    expected != LONG_MAX && (all->own_allocs || all->own_maps));
 	return trace_end();
 }
 
@@ -217,10 +260,10 @@ static void print_counts(struct state *state)
 		wrong(state->row, state->driver, "trace", 0);
 		return;
 	}
-	printf("count row=%s driver=%s calls=%ld syscalls=%ld allocs=%ld maps=%ld unmaps=%ld iommu_maps=%ld iommu_unmaps=%ld own_allocs=%ld own_maps=%ld\n",
+	printf("count row=%s driver=%s calls=%ld syscalls=%ld allocs=%ld maps=%ld unmaps=%ld iommu_maps=%ld iommu_unmaps=%ld own_allocs=%ld own_maps=%ld synced=%ld\n",
 	       state->row->name, state->driver->name, count_calls(state), counts.syscalls, counts.allocs,
 	       counts.maps, counts.unmaps, counts.iommu_maps, counts.iommu_unmaps,
-	       counts.own_allocs, counts.own_maps);
+	       counts.own_allocs, counts.own_maps, counts.synced);
 }
 
 static void time_row(const struct row *row, int rounds, long ms)
@@ -235,10 +278,10 @@ static void time_row(const struct row *row, int rounds, long ms)
 		if (open[d])
 			n[d] = calibrate(&states[d], ms);
 	}
-	/* Each goes first in turn. */
+	/* Of two drivers each goes first in every other round. */
 	for (int round = 0; round < rounds; round++) {
 		for (int i = 0; i < DRIVERS; i++) {
-			int d = (i + round) % DRIVERS;
+			int d = round % 2 ? DRIVERS - 1 - i : i;
 
 			if (open[d] && !round_of(&states[d], round, n[d])) {
 				state_close(&states[d]);
@@ -267,51 +310,79 @@ static int time_all(int rounds, long ms)
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /*
- * Instructions of all that the guest does from one call to the next, or from one look at the counter
- * to the next without a state. Of the calls in which the kernel's clock did not tick, the mean of
- * that half which is in the middle: what a driver leaves to a thread of the kernel is done in the
- * course of its call or of the next one.
+ * Instructions of all that the guest does from one operation to the next, or from one look at the
+ * counter to the next without a state. Where the kernel's clock ticks in each of them, what a tick takes
+ * is little. What a driver leaves to a thread of the kernel is done in the course of its
+ * operation or of the next one.
  */
-static uint32_t instructions_each(struct state *state, long calls)
+static double instructions_each(struct state *state, long calls)
 {
-	uint32_t *list = calloc(calls, sizeof(*list));
-	struct qda_floor_count before, now;
-	long count = 0, from, to;
-	uint64_t sum = 0;
-
-	if (!list)
-		exit(1);
-	measure_count(&before);
+	measure_marks_begin(calls + 1);
+	measure_mark();
 	for (long i = 0; i < calls; i++) {
-		int ret = state ? state_call(state) : 0;
+		int ret = state ? state_once(state) : 0;
 
 		if (ret)
 			wrong(state->row, state->driver, "error", ret);
-		measure_count(&now);
-		if (now.ticks == before.ticks)
-			list[count++] = now.instructions - before.instructions;
-		before = now;
+		measure_mark();
 	}
-	qsort(list, count, sizeof(*list), by_value);
-	from = count / 4;
-	to = count - from;
-	for (long i = from; i < to; i++)
-		sum += list[i];
-	free(list);
-	return count ? sum / (to - from) : 0;
+	return measure_marks_end().each;
+}
+
+/* The same of calls that are made side by side: there is a mark after each group of them. */
+static double instructions_together(struct state *state, long calls)
+{
+	int group = group_of(state->row), ret;
+
+	if (calls < LEAST_GROUPS * group)
+		calls = LEAST_GROUPS * group;
+	calls = whole_groups(state->row, calls);
+	measure_marks_begin(calls / group);
+	ret = state_run(state, calls);
+	if (ret)
+		wrong(state->row, state->driver, "error", ret);
+	return measure_marks_end().each / group;
+}
+
+/* How many operations of so many instructions are counted. */
+static long affordable(double each, long calls)
+{
+	long n = AFFORDABLE / (each > 1 ? each : 1);
+
+	return n < WARM_SLOW ? WARM_SLOW : n > calls ? calls : n;
+}
+
+static void instructions_run(struct state *state, int round, long calls, double looking)
+{
+	const struct row *row = state->row;
+	uint64_t switches;
+	double each;
+
+	/* What the last line takes to print is no part of it. */
+	usleep(20000);
+	state->calls = 0;
+	hot(state);
+	switches = measure_switches();
+	if (row->once) {
+		calls = affordable(instructions_each(state, 1), calls);
+		each = instructions_each(state, calls) - looking;
+		/* And the first. */
+		calls++;
+	} else {
+		each = instructions_together(state, calls) - looking / group_of(row);
+		calls = state->calls;
+	}
+	switches = measure_switches() - switches;
+	cool(state);
+	printf("instructions row=%s driver=%s round=%d calls=%ld each=%.0f switches=%.2f\n",
+	       row->name, state->driver->name, round, calls, each, (double)switches / calls);
 }
 
 /*
  * Instructions. The DSP takes its time, so that the guest has gone idle in every call before the
- * answer comes: whether it has would otherwise depend on the host.
+ * answer comes: whether it has would otherwise depend on the host. For the same reason it answers
+ * calls that are made side by side when all of them are there, and all at once.
  */
 static int count_instructions(int runs, long calls)
 {
@@ -319,7 +390,7 @@ static int count_instructions(int runs, long calls)
 	const struct row *rows;
 	int count = all_rows(&rows);
 	struct qda_floor_count now;
-	uint32_t looking;
+	double looking;
 	int ret;
 
 	ret = measure_count(&now);
@@ -327,6 +398,7 @@ static int count_instructions(int runs, long calls)
 		printf("wrong row=all driver=all instructions=%d\n", ret);
 		return 1;
 	}
+	together = true;
 	choose_cpus(true);
 	looking = instructions_each(NULL, calls);
 	for (int i = 0; i < count; i++) {
@@ -336,26 +408,13 @@ static int count_instructions(int runs, long calls)
 			continue;
 		for (int d = 0; d < DRIVERS; d++) {
 			open[d] = has(&rows[i], drivers[d]) &&
-				  begin(&states[d], &rows[i], drivers[d]) && run(&states[d], WARM_CALLS);
+				  begin(&states[d], &rows[i], drivers[d]) &&
+				  run(&states[d], rows[i].slow ? WARM_SLOW : WARM_CALLS);
 		}
-		for (int r = 0; r < runs; r++) {
+		for (int r = 0; r < (rows[i].slow ? SLOW_RUNS : runs); r++) {
 			for (int d = 0; d < DRIVERS; d++) {
-				uint64_t switches;
-				uint32_t each;
-
-				if (!open[d])
-					continue;
-				/* What the last line takes to print is no part of it. */
-				usleep(20000);
-				states[d].calls = 0;
-				hot(drivers[d]);
-				switches = measure_switches();
-				each = instructions_each(&states[d], calls) - looking;
-				switches = measure_switches() - switches;
-				cool(&states[d]);
-				printf("instructions row=%s driver=%s round=%d calls=%ld each=%u switches=%.2f\n",
-				       rows[i].name, drivers[d]->name, r, calls, each,
-				       (double)switches / calls);
+				if (open[d])
+					instructions_run(&states[d], r, calls, looking);
 			}
 		}
 		for (int d = 0; d < DRIVERS; d++) {
@@ -366,21 +425,88 @@ static int count_instructions(int runs, long calls)
 	return 0;
 }
 
-/* Free pages: those of the zones, and those that CPUs keep for themselves. */
-static long free_memory(void)
+/* Where the DSP has a buffer of that size, of the only process there is. Return: 0 or -errno. */
+static int find_mapped(const struct driver *driver, size_t size, unsigned int *bank,
+		       unsigned long long *iova)
 {
-	FILE *file = fopen("/proc/zoneinfo", "re");
-	long pages = 0, n;
-	char line[256];
+	char line[SIMDSP_LINE];
+	int lines, ret = simdsp_cmd(line, "processes %s", driver->link), found = -ENOENT;
 
-	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
-		    sscanf(line, " count: %ld", &n) == 1)
-			pages += n;
+	if (ret)
+		return ret;
+	lines = atoi(line);
+	for (int i = 0; i < lines; i++) {
+		unsigned long long at, length;
+		const char *rest;
+		int used = 0;
+
+		ret = simdsp_next_line(line);
+		if (ret)
+			return ret;
+		if (sscanf(line, "client %*u bank %u memory %*x %*x maps %*u%n", bank, &used) != 1 ||
+		    !used)
+			continue;
+		for (rest = line + used; sscanf(rest, " %llx %llx%n", &at, &length, &used) == 2;
+		     rest += used) {
+			if (length == size) {
+				*iova = at;
+				found = 0;
+			}
+		}
 	}
-	if (file)
-		fclose(file);
-	return pages * sysconf(_SC_PAGESIZE);
+	return found;
+}
+
+/* How many pages and blocks of the IOMMU's tables a large buffer takes. */
+static int measure_entries(const struct driver *driver)
+{
+	struct session session = { .fd = -1 };
+	unsigned long long iova = 0;
+	char reply[SIMDSP_LINE];
+	struct buffer buffer;
+	unsigned int bank = 0;
+	struct call call;
+	int ret;
+
+	ret = open_session(driver, &session);
+	if (ret)
+		return ret;
+	/* The process has a bank when it has called. */
+	call = new_call(&session, SCALARS(METHOD_NOOP, 0, 0));
+	ret = make_call(&call);
+	if (!ret)
+		ret = driver->alloc(&session, ENTRIES_SIZE, &buffer);
+	if (ret)
+		goto close;
+	ret = driver->map(&session, &buffer);
+	if (ret)
+		goto free;
+	ret = find_mapped(driver, ENTRIES_SIZE, &bank, &iova);
+	if (!ret)
+		ret = simdsp_cmd(reply, "entries %s %u %#llx %#x", driver->link, bank, iova,
+				 ENTRIES_SIZE);
+	if (!ret)
+		printf("entries row=entries-%u driver=%s count=%ld\n", ENTRIES_SIZE, driver->name,
+		       atol(reply));
+	driver->unmap(&session, &buffer);
+free:
+	driver->free(&session, &buffer);
+close:
+	close_session(&session);
+	return ret;
+}
+
+static void entries(void)
+{
+	for (int d = 1; d < DRIVERS; d++) {
+		int ret = measure_entries(drivers[d]);
+
+		if (ret) {
+			printf("wrong row=entries-%u driver=%s error=%d\n", ENTRIES_SIZE,
+			       drivers[d]->name, ret);
+			wrongs++;
+		}
+	}
 }
 
 /* What sessions hold a second after their last call, without what is the DSP's. */
@@ -395,7 +521,7 @@ static int measure_memory(int rounds)
 			int ret = 0, i;
 
 			usleep(1500000);
-			before = free_memory();
+			before = measure_free_memory();
 			for (i = 0; i < MEMORY_SESSIONS && !ret; i++) {
 				struct call call;
 
@@ -406,7 +532,7 @@ static int measure_memory(int rounds)
 				ret = make_call(&call);
 			}
 			usleep(1500000);
-			after = free_memory();
+			after = measure_free_memory();
 			if (ret)
 				printf("wrong row=idle-session driver=%s error=%d\n",
 				       drivers[d]->name, ret);
@@ -418,7 +544,8 @@ static int measure_memory(int rounds)
 				close_session(&sessions[i]);
 		}
 	}
-	return 0;
+	entries();
+	return wrongs ? 1 : 0;
 }
 
 /* The short run: what is measured has to be right, its speed is not looked at. */
@@ -430,16 +557,18 @@ static int smoke(void)
 
 	for (int i = 0; i < count; i++) {
 		for (int d = 0; d < DRIVERS; d++)
-			tests += rows[i].quick && has(&rows[i], drivers[d]);
+			tests += rows[i].quick && wanted(&rows[i]) && has(&rows[i], drivers[d]);
 	}
-	printf("TAP version 13\n1..%d\n", tests);
+	printf("TAP version 13\n1..%d\n", tests + 1);
 	tests = 0;
+	entries();
+	printf("%sok %d - entries of the IOMMU\n", wrongs ? "not " : "", ++tests);
 	for (int i = 0; i < count; i++) {
 		for (int d = 0; d < DRIVERS; d++) {
 			int before = wrongs;
 			bool open;
 
-			if (!rows[i].quick || !has(&rows[i], drivers[d]))
+			if (!rows[i].quick || !wanted(&rows[i]) || !has(&rows[i], drivers[d]))
 				continue;
 			choose_cpus(!rows[i].sessions);
 			open = begin(&state, &rows[i], drivers[d]);

@@ -3,8 +3,8 @@
  * The benchmark: what its parts share.
  *
  * A driver is one of three: the kernel's FastRPC driver, QDA, and the floor, which only sends and
- * waits. Each makes calls by one ioctl whose argument is put together beforehand, so that the loop
- * that is timed is the same for all.
+ * waits, or allocates pages and frees them. Each makes calls by one ioctl whose argument is put
+ * together beforehand, so that the loop that is timed is the same for all.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -76,7 +76,13 @@ struct driver {
 	/** @ioctl: the one that makes a call. */
 	unsigned long ioctl;
 	int (*open)(struct session *session);
+	/**
+	 * @alloc: a buffer of the kind that the driver chooses, mapped into the program; of the
+	 * floor's pages there is no @map.
+	 */
 	int (*alloc)(struct session *session, size_t size, struct buffer *buffer);
+	/** @alloc_cached: the same, of memory that the CPU caches. */
+	int (*alloc_cached)(struct session *session, size_t size, struct buffer *buffer);
 	void (*free)(struct session *session, struct buffer *buffer);
 	int (*map)(struct session *session, struct buffer *buffer);
 	int (*unmap)(struct session *session, struct buffer *buffer);
@@ -114,6 +120,9 @@ struct arg inline_arg(const void *ptr, size_t length);
 /** buffer_arg() - an argument in a buffer */
 struct arg buffer_arg(const struct buffer *buffer, size_t length);
 
+/** heap_buffer() - a dma-buf of the system heap, mapped into the program. Return: 0 or -errno. */
+int heap_buffer(size_t size, struct buffer *buffer);
+
 /** open_session() - open a DSP process and the module. Return: 0 or -errno. */
 int open_session(const struct driver *driver, struct session *session);
 
@@ -137,7 +146,7 @@ void measure_begin(long calls);
 /** measure_time() - nanoseconds of a clock that only goes forward */
 uint64_t measure_time(void);
 
-/** measure_add() - note the time that one call took */
+/** measure_add() - note the time that one call took; nothing before measure_begin() */
 void measure_add(uint64_t nanos);
 
 /** measure_pause() - what follows is not to count, until measure_resume() */
@@ -150,14 +159,42 @@ struct sample measure_end(void);
 /** measure_count() - instructions and ticks of all since some time. Return: 0 or -errno. */
 int measure_count(struct qda_floor_count *count);
 
+/**
+ * struct marks - instructions from each measure_mark() to the next
+ * @count, @quiet: how many there are, and how many of them without a tick of the kernel's clock
+ * @each: the mean of that half which is in the middle, of those without a tick, or of all where there
+ *	are next to none of these
+ */
+struct marks {
+	long count, quiet;
+	double each;
+};
+
+/** measure_marks_begin() - expect up to @max marks, from this thread or another */
+void measure_marks_begin(long max);
+
+/** measure_mark() - something is done once more; nothing before measure_marks_begin() */
+void measure_mark(void);
+
+/** measure_marks_end() - what there was since the first mark */
+struct marks measure_marks_end(void);
+
 /** measure_switches() - switches from one thread to another since the guest started, or 0 */
 uint64_t measure_switches(void);
+
+/** measure_free_memory() - bytes that are free, in the zones and with the CPUs */
+long measure_free_memory(void);
+
+/** coherent() - whether the DSPs of the board see the caches of the CPUs */
+bool coherent(void);
 
 /** struct counts - what tracing counted */
 struct counts {
 	long syscalls, allocs, maps, unmaps, iommu_maps, iommu_unmaps;
 	/** @own_allocs, @own_maps: those with the driver under test on the stack; both ways. */
 	long own_allocs, own_maps;
+	/** @synced: bytes of which caches were cleaned or invalidated; none where coherent(). */
+	long synced;
 };
 
 /** trace_begin() - count from now on; @module: whose functions are "own". Return: 0 or -errno. */
@@ -166,8 +203,11 @@ int trace_begin(const char *module);
 /** trace_read() - what was counted so far, by the reading of it too */
 struct counts trace_read(void);
 
-/** trace_print() - who did what more often than so, as lines of a TAP comment */
-void trace_print(long than);
+/**
+ * trace_print() - who did what more often than so, as lines of a TAP comment; @own: and what the
+ * driver under test did however often
+ */
+void trace_print(long than, bool own);
 
 /** trace_end() - count no more. Return: whether all that happened was counted */
 bool trace_end(void);

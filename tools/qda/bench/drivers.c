@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <linux/dma-heap.h>
+
 #include <drm/drm.h>
 #include <drm/qda_accel.h>
 #include <misc/fastrpc.h>
@@ -97,6 +99,22 @@ static int map_buffer(struct buffer *buffer, int fd, uint64_t offset)
 	return buffer->map == MAP_FAILED ? -errno : 0;
 }
 
+int heap_buffer(size_t size, struct buffer *buffer)
+{
+	struct dma_heap_allocation_data data = {
+		.len = size,
+		.fd_flags = O_RDWR | O_CLOEXEC,
+	};
+	int heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
+	int ret = call_ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data);
+
+	close(heap);
+	if (ret)
+		return ret;
+	*buffer = (struct buffer) { .size = size, .fd = data.fd, .number = data.fd };
+	return map_buffer(buffer, data.fd, 0);
+}
+
 /* fastrpc */
 
 static int fastrpc_open(struct session *session)
@@ -121,6 +139,13 @@ static int fastrpc_alloc(struct session *session, size_t size, struct buffer *bu
 		return ret;
 	*buffer = (struct buffer) { .size = size, .fd = alloc.fd, .number = alloc.fd };
 	return map_buffer(buffer, alloc.fd, 0);
+}
+
+/* Its own memory is cached where the DSP is coherent only; programs take a heap's. */
+static int fastrpc_alloc_cached(struct session *session, size_t size, struct buffer *buffer)
+{
+	(void)session;
+	return heap_buffer(size, buffer);
 }
 
 static void fastrpc_free(struct session *session, struct buffer *buffer)
@@ -186,6 +211,7 @@ const struct driver fastrpc_driver = {
 	.open = fastrpc_open,
 	.open_module = open_module,
 	.alloc = fastrpc_alloc,
+	.alloc_cached = fastrpc_alloc_cached,
 	.free = fastrpc_free,
 	.map = fastrpc_map,
 	.unmap = fastrpc_unmap,
@@ -219,6 +245,20 @@ static int bench_qda_alloc(struct session *session, size_t size, struct buffer *
 			.number = buf.handle,
 		};
 	return ret;
+}
+
+static int bench_qda_alloc_cached(struct session *session, size_t size, struct buffer *buffer)
+{
+	struct drm_qda_buffer_create create = { .size = size, .flags = QDA_BUFFER_CACHED };
+	__u64 offset;
+	int ret = call_ioctl(session->fd, DRM_IOCTL_QDA_BUFFER_CREATE, &create);
+
+	if (!ret)
+		ret = qda_mmap_offset(session->fd, create.handle, &offset);
+	if (ret)
+		return ret;
+	*buffer = (struct buffer) { .size = size, .fd = -1, .number = create.handle };
+	return map_buffer(buffer, session->fd, offset);
 }
 
 static void bench_qda_free(struct session *session, struct buffer *buffer)
@@ -345,6 +385,7 @@ const struct driver qda_driver = {
 	.open = bench_qda_open,
 	.open_module = open_module,
 	.alloc = bench_qda_alloc,
+	.alloc_cached = bench_qda_alloc_cached,
 	.free = bench_qda_free,
 	.map = bench_qda_map,
 	.unmap = bench_qda_unmap,
@@ -364,9 +405,25 @@ static int floor_open(struct session *session)
 	return session->fd < 0 ? -errno : 0;
 }
 
+static int floor_alloc(struct session *session, size_t size, struct buffer *buffer)
+{
+	uint64_t bytes = size;
+
+	*buffer = (struct buffer) { .size = size, .fd = -1 };
+	return call_ioctl(session->fd, QDA_FLOOR_ALLOC, &bytes);
+}
+
+static void floor_free(struct session *session, struct buffer *buffer)
+{
+	(void)buffer;
+	call_ioctl(session->fd, QDA_FLOOR_FREE, NULL);
+}
+
 const struct driver floor_driver = {
 	.name = "floor",
 	.link = "floor",
 	.ioctl = QDA_FLOOR_CALL,
 	.open = floor_open,
+	.alloc = floor_alloc,
+	.free = floor_free,
 };

@@ -69,6 +69,8 @@ void measure_begin(long calls)
 
 void measure_add(uint64_t nanos)
 {
+	if (!active)
+		return;
 	pthread_mutex_lock(&lock);
 	if (count < capacity)
 		times[count++] = nanos;
@@ -120,6 +122,58 @@ int measure_count(struct qda_floor_count *count)
 	return ioctl(floor_fd(), QDA_FLOOR_COUNT, count) ? -errno : 0;
 }
 
+/* How many are enough to leave those with a tick out. */
+#define LEAST_QUIET	5
+
+static struct qda_floor_count *marks;
+static long mark_count, mark_max;
+
+void measure_marks_begin(long max)
+{
+	free(marks);
+	marks = calloc(max, sizeof(*marks));
+	if (!marks)
+		exit(1);
+	mark_count = 0;
+	mark_max = max;
+}
+
+void measure_mark(void)
+{
+	if (mark_count < mark_max && !measure_count(&marks[mark_count]))
+		mark_count++;
+}
+
+struct marks measure_marks_end(void)
+{
+	struct marks result = { .count = mark_count ? mark_count - 1 : 0 };
+	uint64_t *all = calloc(2 * mark_count + 2, sizeof(*all)), *quiet = all + mark_count;
+	double sum = 0;
+	long n, from;
+
+	if (!all)
+		exit(1);
+	for (long i = 1; i < mark_count; i++) {
+		all[i - 1] = marks[i].instructions - marks[i - 1].instructions;
+		if (marks[i].ticks == marks[i - 1].ticks)
+			quiet[result.quiet++] = all[i - 1];
+	}
+	mark_max = 0;
+	n = result.quiet;
+	if (n < LEAST_QUIET) {
+		quiet = all;
+		n = result.count;
+	}
+	qsort(quiet, n, sizeof(*quiet), by_value);
+	from = n / 4;
+	for (long i = from; i < n - from; i++)
+		sum += quiet[i];
+	if (n)
+		result.each = sum / (n - 2 * from);
+	free(all);
+	return result;
+}
+
 uint64_t measure_switches(void)
 {
 	FILE *file = fopen("/proc/stat", "re");
@@ -132,4 +186,26 @@ uint64_t measure_switches(void)
 		;
 	fclose(file);
 	return switches;
+}
+
+long measure_free_memory(void)
+{
+	FILE *file = fopen("/proc/zoneinfo", "re");
+	long pages = 0, n;
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
+		    sscanf(line, " count: %ld", &n) == 1)
+			pages += n;
+	}
+	if (file)
+		fclose(file);
+	return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* All banks of a board are alike. */
+bool coherent(void)
+{
+	return !access("/proc/device-tree/cdsp-edge/fastrpc/compute-cb@1/dma-coherent", F_OK);
 }

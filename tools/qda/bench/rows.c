@@ -12,13 +12,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <linux/dma-heap.h>
-
 #include "rows.h"
 #include "simdsp.h"
 
 #define PARKED_SESSIONS	4
-#define IMPORT_SIZE	(1 << 20)
+#define MIB		(1 << 20)
+#define PAGE		4096
+
+/* Smaller buffers are not to be told from what the rest of the guest does with memory. */
+#define SEEN_SIZE	MIB
 #define SMALL_ARG	16
 
 /* How long the DSP may take to see all parked calls, in milliseconds. */
@@ -61,31 +63,23 @@ static void set_call(struct state *state, int ins, int outs)
  * A driver may be short of slots, where it frees them later than it answers: then it has to be asked
  * again, in the call's time.
  */
-static int timed_call(struct call *call)
+static int patient_call(struct call *call)
 {
-	uint64_t before = measure_time();
 	int ret = make_call(call);
 
 	while (ret == -ENOSPC) {
 		sched_yield();
 		ret = make_call(call);
 	}
-	measure_add(measure_time() - before);
 	return ret;
 }
 
-static int run_calls(struct state *state, long n)
+static int call_once(struct state *state)
 {
 	/* The arguments stand in the call, which has moved since it was put together. */
 	state->call.header.args = (uintptr_t)state->call.args;
-	state->calls += n;
-	while (n--) {
-		int ret = timed_call(&state->call);
-
-		if (ret)
-			return ret;
-	}
-	return 0;
+	state->calls++;
+	return patient_call(&state->call);
 }
 
 static int prepare_noop(struct state *state)
@@ -236,8 +230,13 @@ static void *work(void *arg)
 		if (state->quit)
 			return NULL;
 		for (long i = 0; i < state->share; i++) {
-			int ret = timed_call(&call);
+			uint64_t before = measure_time();
+			int ret = patient_call(&call);
 
+			measure_add(measure_time() - before);
+			/* Those that are answered together have one of each thread. */
+			if (!worker.index)
+				measure_mark();
 			if (ret) {
 				state->failed = ret;
 				break;
@@ -326,7 +325,7 @@ static int run_in_flight(struct state *state, long n)
 	uint32_t idle[MAX_IN_FLIGHT], ended[MAX_IN_FLIGHT];
 	uint64_t began[MAX_IN_FLIGHT];
 	int count = state->row->count, free = count;
-	long left = n, flying = 0;
+	long left = n, flying = 0, ended_since = 0;
 
 	state->calls += n;
 	for (int i = 0; i < count; i++)
@@ -354,6 +353,8 @@ static int run_in_flight(struct state *state, long n)
 			idle[free++] = ended[i];
 		}
 		flying -= ret;
+		for (ended_since += ret; ended_since >= count; ended_since -= count)
+			measure_mark();
 	}
 	return 0;
 }
@@ -508,30 +509,125 @@ static int run_unmap(struct state *state, long n)
 	return 0;
 }
 
+/*
+ * The life of a buffer, which is one operation, the same with both drivers: it is allocated, zeroed,
+ * and mapped into the program, which writes to each of its pages; it is unmapped and freed. With
+ * @use the DSP gets it for one call in between.
+ *
+ * fastrpc.ko has it in the IOMMU's tables from the beginning, and a second time during the call. QDA
+ * puts it there for the call. Memory that is given back later is no memory that is given back: see
+ * check_life().
+ */
+static int live(struct state *state, bool use)
+{
+	struct session *session = &state->sessions[0];
+	struct buffer buffer;
+	int ret = state->driver->alloc(session, state->row->size, &buffer);
+
+	if (ret)
+		return ret;
+	for (size_t at = 0; buffer.map && at < buffer.size; at += PAGE)
+		*(volatile uint8_t *)(buffer.map + at) = 1;
+	if (use) {
+		state->call.args[0] = buffer_arg(&buffer, buffer.size);
+		ret = call_once(state);
+	}
+	state->driver->free(session, &buffer);
+	return ret;
+}
+
+static int live_once(struct state *state)
+{
+	return live(state, false);
+}
+
+static int use_once(struct state *state)
+{
+	return live(state, true);
+}
+
+static int prepare_life(struct state *state)
+{
+	int ret = open_sessions(state, 1);
+
+	set_call(state, 1, 0);
+	return ret;
+}
+
+/* Whether the whole buffer is zero, as a program sees it. */
+static bool is_zero(const struct buffer *buffer)
+{
+	const uint64_t *words = (const uint64_t *)buffer->map;
+
+	for (size_t i = 0; i < buffer->size / sizeof(*words); i++) {
+		if (words[i])
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The memory has to be there, to be zero, and to be free again when the last operation returns. Twice,
+ * so that the second buffer would have what the first one left.
+ */
+static int check_life(struct state *state)
+{
+	struct session *session = &state->sessions[0];
+	long size = state->row->size, before, during, after;
+	bool seen = size >= SEEN_SIZE;
+
+	for (int i = 0; i < 2; i++) {
+		struct buffer buffer;
+		int ret;
+
+		before = measure_free_memory();
+		ret = state->driver->alloc(session, size, &buffer);
+		if (ret)
+			return ret;
+		if (buffer.map && !is_zero(&buffer))
+			ret = -EBADMSG;
+		if (buffer.map)
+			memset(buffer.map, 0xff, size);
+		during = measure_free_memory();
+		if (!ret && state->row->once == use_once) {
+			state->call.args[0] = buffer_arg(&buffer, size);
+			ret = call_once(state);
+		}
+		state->driver->free(session, &buffer);
+		after = measure_free_memory();
+		if (ret)
+			return ret;
+		if (seen && (before - during < size * 3 / 4 || before - after > size / 4)) {
+			printf("# %s: %ld bytes are taken, %ld not given back\n",
+			       state->driver->name, before - during, before - after);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* The DSP gets a buffer, and gives it back: with a call of the driver's own each. */
+static int map_once(struct state *state)
+{
+	int ret = state->driver->map(&state->sessions[0], &state->buffer);
+
+	if (!ret)
+		ret = state->driver->unmap(&state->sessions[0], &state->buffer);
+	state->buffer.address = 0;
+	return ret;
+}
+
 static int prepare_import(struct state *state)
 {
-	struct dma_heap_allocation_data data = {
-		.len = state->row->size,
-		.fd_flags = O_RDWR | O_CLOEXEC,
-	};
-	int heap, ret;
+	int ret;
 
 	if (!state->driver->import)
 		return -EOPNOTSUPP;
 	ret = open_sessions(state, 1);
-	if (ret)
-		return ret;
-	heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
-	ret = call_ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data);
-	close(heap);
-	if (ret)
-		return ret;
-	state->buffer = (struct buffer) { .size = data.len, .fd = data.fd };
-	state->buffer.map = mmap(NULL, data.len, PROT_READ | PROT_WRITE, MAP_SHARED, data.fd, 0);
-	if (state->buffer.map == MAP_FAILED)
-		return -errno;
+	if (!ret)
+		ret = heap_buffer(state->row->size, &state->buffer);
 	set_call(state, 1, 0);
-	return 0;
+	return ret;
 }
 
 /* Takes the buffer, makes one call with it, lets go of it. */
@@ -542,8 +638,7 @@ static int import_once(struct state *state)
 	if (ret)
 		return ret;
 	state->call.args[0] = buffer_arg(&state->buffer, state->buffer.size);
-	state->call.header.args = (uintptr_t)state->call.args;
-	ret = make_call(&state->call);
+	ret = call_once(state);
 	state->driver->drop(&state->sessions[0], &state->buffer);
 	return ret;
 }
@@ -563,26 +658,87 @@ static int check_import(struct state *state)
 	return sum == checksum(state->buffer.map, state->buffer.size) ? 0 : -EBADMSG;
 }
 
-static int run_import(struct state *state, long n)
-{
-	while (n--) {
-		uint64_t before = measure_time();
-		int ret = import_once(state);
-
-		measure_add(measure_time() - before);
-		state->calls++;
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
 static void finish_import(struct state *state)
 {
 	if (!state->buffer.size)
 		return;
 	munmap(state->buffer.map, state->buffer.size);
 	close(state->buffer.fd);
+}
+
+/* DSPs that do not see the caches of the CPUs */
+
+/* A buffer that stays, as the first argument: in, or out. */
+static int set_argument(struct state *state, bool in)
+{
+	set_call(state, in, !in);
+	state->call.args[0] = buffer_arg(&state->buffer, state->row->size);
+	return 0;
+}
+
+static int prepare_cached(struct state *state, bool in)
+{
+	int ret = open_sessions(state, 1);
+
+	if (!ret)
+		ret = state->driver->alloc_cached(&state->sessions[0], state->row->size,
+						  &state->buffer);
+	return ret ? ret : set_argument(state, in);
+}
+
+static int prepare_cached_in(struct state *state)
+{
+	return prepare_cached(state, true);
+}
+
+static int prepare_cached_out(struct state *state)
+{
+	return prepare_cached(state, false);
+}
+
+static int prepare_imported(struct state *state, bool in)
+{
+	int ret = prepare_import(state);
+
+	if (!ret)
+		ret = state->driver->import(&state->sessions[0], &state->buffer);
+	return ret ? ret : set_argument(state, in);
+}
+
+static int prepare_imported_in(struct state *state)
+{
+	return prepare_imported(state, true);
+}
+
+static int prepare_imported_out(struct state *state)
+{
+	return prepare_imported(state, false);
+}
+
+static void finish_imported(struct state *state)
+{
+	if (state->buffer.number)
+		state->driver->drop(&state->sessions[0], &state->buffer);
+	finish_import(state);
+}
+
+/* Has the DSP write to the buffer. */
+static int check_out(struct state *state)
+{
+	struct call call = new_call(&state->sessions[0], SCALARS(METHOD_ECHO, 1, 1));
+	int ret;
+
+	state->memory = malloc(state->row->size);
+	if (!state->memory)
+		return -ENOMEM;
+	fill(state->memory, state->row->size, 3);
+	call.header.args = (uintptr_t)call.args;
+	call.args[0] = inline_arg(state->memory, state->row->size);
+	call.args[1] = state->call.args[0];
+	ret = make_call(&call);
+	if (ret)
+		return ret;
+	return memcmp(state->memory, state->buffer.map, state->row->size) ? -EBADMSG : 0;
 }
 
 /* The list */
@@ -600,7 +756,6 @@ static struct row *add(const char *name, size_t number)
 		snprintf(row->name, sizeof(row->name), "%s", name);
 	row->size = number;
 	row->count = number;
-	row->run = run_calls;
 	return row;
 }
 
@@ -615,18 +770,51 @@ static void add_call(const char *name, size_t number, bool quick,
 	row->steady = true;
 	row->prepare = prepare;
 	row->check = check;
+	row->once = call_once;
 	row->finish = finish;
 }
 
-static void add_buffer(const char *name, size_t size, int (*prepare)(struct state *),
-		       int (*run)(struct state *, long), void (*finish)(struct state *))
+/* A part of what becomes of a buffer: the rest of it is not in the time. */
+static void add_part(const char *name, size_t size, bool quick, int (*prepare)(struct state *),
+		     int (*run)(struct state *, long), void (*finish)(struct state *))
 {
 	struct row *row = add(name, size);
 
-	row->quick = size == 4096;
+	row->quick = quick;
 	row->slow = true;
 	row->prepare = prepare;
 	row->run = run;
+	row->finish = finish;
+}
+
+/* All that becomes of a buffer. */
+static void add_whole(const char *name, size_t size, bool quick, int (*prepare)(struct state *),
+		      int (*check)(struct state *), int (*once)(struct state *),
+		      void (*finish)(struct state *))
+{
+	struct row *row = add(name, size);
+
+	row->quick = quick;
+	row->slow = size >= MIB;
+	row->instructions = true;
+	row->prepare = prepare;
+	row->check = check;
+	row->once = once;
+	row->finish = finish;
+}
+
+static void add_incoherent(const char *name, bool quick, int (*prepare)(struct state *),
+			   int (*check)(struct state *), void (*finish)(struct state *))
+{
+	struct row *row = add(name, 0);
+
+	row->size = MIB;
+	row->incoherent = true;
+	row->quick = quick;
+	row->instructions = true;
+	row->prepare = prepare;
+	row->check = check;
+	row->once = call_once;
 	row->finish = finish;
 }
 
@@ -651,7 +839,7 @@ int all_rows(const struct row **list)
 		add_call("registered", buffer_sizes[i], !i, prepare_registered, check_args,
 			 finish_buffer);
 	for (int i = 0; i < 4; i++)
-		add_call("mapped", buffer_sizes[i], !i, prepare_mapped, check_args,
+		add_call("mapped", buffer_sizes[i], false, prepare_mapped, check_args,
 			 finish_buffer);
 	for (int i = 1; i <= 64; i *= 4)
 		add_call("args", i, i == 16, prepare_small, check_args, NULL);
@@ -661,6 +849,8 @@ int all_rows(const struct row **list)
 			row->sessions = many ? MAX_SESSIONS : 1;
 			row->floor = true;
 			row->quick = threads[i] == 4;
+			row->instructions = true;
+			row->together = true;
 			row->prepare = prepare_threads;
 			row->run = run_threads;
 			row->finish = finish_threads;
@@ -668,6 +858,8 @@ int all_rows(const struct row **list)
 	}
 	row = add("in-flight", 32);
 	row->quick = true;
+	row->instructions = true;
+	row->together = true;
 	row->steady = true;
 	row->prepare = prepare_in_flight;
 	row->run = run_in_flight;
@@ -678,25 +870,36 @@ int all_rows(const struct row **list)
 		row->quick = parked[i] == 50;
 		row->instructions = true;
 		row->prepare = prepare_parked;
+		row->once = call_once;
 		row->finish = finish_parked;
 	}
 	/* How many instructions a poll takes is the host's doing. */
 	add_call("poll", 0, true, prepare_poll, NULL, NULL);
 	rows[row_count - 1].instructions = false;
-	rows[row_count - 1].steady = false;
 	row = add("open", 0);
 	row->quick = row->slow = true;
 	row->prepare = prepare_open;
 	row->run = run_open;
 	for (int i = 0; i < 3; i++) {
-		add_buffer("alloc", life_sizes[i], prepare_session, run_alloc, NULL);
-		add_buffer("map", life_sizes[i], prepare_mapped, run_map, finish_buffer);
-		add_buffer("unmap", life_sizes[i], prepare_mapped, run_unmap, finish_buffer);
-		add_buffer("free", life_sizes[i], prepare_session, run_free, NULL);
+		size_t size = life_sizes[i];
+
+		add_whole("alloc-free", size, size == MIB, prepare_life, check_life, live_once, NULL);
+		rows[row_count - 1].floor = true;
+		add_whole("alloc-use-free", size, size == MIB, prepare_life, check_life, use_once,
+			  NULL);
+		add_whole("map-unmap", size, size == PAGE, prepare_registered,
+			  size <= MIB ? check_args : NULL, map_once, finish_buffer);
+		add_part("alloc", size, false, prepare_session, run_alloc, NULL);
+		add_part("free", size, false, prepare_session, run_free, NULL);
+		add_part("map", size, false, prepare_mapped, run_map, finish_buffer);
+		add_part("unmap", size, false, prepare_mapped, run_unmap, finish_buffer);
 	}
-	add_buffer("import", IMPORT_SIZE, prepare_import, run_import, finish_import);
-	rows[row_count - 1].check = check_import;
-	rows[row_count - 1].quick = true;
+	add_whole("import", MIB, true, prepare_import, check_import, import_once, finish_import);
+	add_incoherent("own-in", false, prepare_registered, check_args, finish_buffer);
+	add_incoherent("cached-in", true, prepare_cached_in, check_args, finish_buffer);
+	add_incoherent("cached-out", false, prepare_cached_out, check_out, finish_buffer);
+	add_incoherent("imported-in", false, prepare_imported_in, check_args, finish_imported);
+	add_incoherent("imported-out", true, prepare_imported_out, check_out, finish_imported);
 	return row_count;
 }
 
@@ -708,21 +911,29 @@ int state_open(struct state *state, const struct row *row, const struct driver *
 	state->driver = driver;
 	state->row = row;
 	ret = row->prepare(state);
-	if (!ret && row->check && driver->open_module)
+	if (!ret && row->check)
 		ret = row->check(state);
 	return ret;
 }
 
 int state_run(struct state *state, long n)
 {
-	return state->row->run(state, n);
+	if (state->row->run)
+		return state->row->run(state, n);
+	while (n--) {
+		uint64_t before = measure_time();
+		int ret = state->row->once(state);
+
+		measure_add(measure_time() - before);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
-int state_call(struct state *state)
+int state_once(struct state *state)
 {
-	state->call.header.args = (uintptr_t)state->call.args;
-	state->calls++;
-	return make_call(&state->call);
+	return state->row->once(state);
 }
 
 void state_close(struct state *state)

@@ -49,15 +49,24 @@ struct row {
 	bool quick;
 	/** @instructions: whether instructions are counted. */
 	bool instructions;
+	/**
+	 * @together: while instructions are counted, the DSP answers the @count calls that there are
+	 * at a time together.
+	 */
+	bool together;
 	/** @steady: whether an operation that is one of many allocates and maps nothing. */
 	bool steady;
-	/** @once: operations of a round are few, each of them long. */
+	/** @slow: operations of a round are few, each of them long. */
 	bool slow;
+	/** @incoherent: only for boards whose DSPs do not see the caches of the CPUs. */
+	bool incoherent;
 	/** @prepare: returns 0, -EOPNOTSUPP where the driver has no such thing, or -errno. */
 	int (*prepare)(struct state *state);
 	/** @check: whether results are right; NULL: nothing to look at. */
 	int (*check)(struct state *state);
-	/** @run: do it @n times. Return: 0, or what a call returned that went wrong. */
+	/** @once: do it. Return: 0, or what a call returned that went wrong. */
+	int (*once)(struct state *state);
+	/** @run: do it @n times; NULL: by @once. */
 	int (*run)(struct state *state, long n);
 	void (*finish)(struct state *state);
 };
@@ -71,8 +80,8 @@ int state_open(struct state *state, const struct row *row, const struct driver *
 /** state_run() - do it @n times */
 int state_run(struct state *state, long n);
 
-/** state_call() - make the row's call, once, without looking at the time */
-int state_call(struct state *state);
+/** state_once() - do it, without looking at the time */
+int state_once(struct state *state);
 
 /** state_close() - end it */
 void state_close(struct state *state);

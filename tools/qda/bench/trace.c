@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Counts what the kernel does: histograms of trace events, by stack trace, so that it can be told
- * who did it.
+ * who did it; and by size of what is done about caches.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,14 +13,25 @@
 
 #include "bench.h"
 
-#define EVENTS	"/sys/kernel/tracing/events"
+#define TRACING	"/sys/kernel/tracing"
+#define EVENTS	TRACING "/events"
 #define TRIGGER	"hist:keys=common_stacktrace:size=2048"
 
-enum kind { SYSCALL, ALLOC, MAP, UNMAP, IOMMU_MAP, IOMMU_UNMAP };
+/*
+ * The functions that clean and invalidate caches have no events: probes are. Those of the DMA API do
+ * not tell the length of what they unmap. Nothing is done for the CPU about what it has only read.
+ */
+#define PROBE_DEVICE	"p:qda/for_device arch_sync_dma_for_device size=%x1:u64\n"
+#define PROBE_CPU	"p:qda/for_cpu arch_sync_dma_for_cpu size=%x1:u64 dir=%x2:u32\n"
+#define SIZES		"hist:keys=size:size=2048"
+#define SIZES_CPU	SIZES " if dir != 1"
+
+enum kind { SYSCALL, ALLOC, MAP, UNMAP, IOMMU_MAP, IOMMU_UNMAP, SYNC };
 
 static struct {
 	char path[320];
 	enum kind kind;
+	const char *trigger;
 } events[32];
 static int known;
 static char own[32];
@@ -31,7 +42,22 @@ static void add(const char *system, const char *event, enum kind kind)
 	if (known == sizeof(events) / sizeof(events[0]))
 		return;
 	snprintf(events[known].path, sizeof(events[known].path), EVENTS "/%s/%s", system, event);
+	events[known].trigger = TRIGGER;
 	events[known++].kind = kind;
+}
+
+static void add_probe(const char *event, const char *definition, const char *trigger)
+{
+	int fd = open(TRACING "/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	/* One that is there already is refused; one that can't be made is missed when it is used. */
+	if (fd >= 0) {
+		if (write(fd, definition, strlen(definition)) < 0)
+			fprintf(stderr, "# %s: %s\n", event, strerror(errno));
+		close(fd);
+	}
+	add("qda", event, SYNC);
+	events[known - 1].trigger = trigger;
 }
 
 static bool begins(const char *text, const char *with)
@@ -68,14 +94,20 @@ static void find_events(void)
 	add("iommu", "map", IOMMU_MAP);
 	add("iommu", "unmap", IOMMU_UNMAP);
 	add_dma();
+	if (!coherent()) {
+		add_probe("for_device", PROBE_DEVICE, SIZES);
+		add_probe("for_cpu", PROBE_CPU, SIZES_CPU);
+	}
 }
 
-static int trigger(int event, const char *text)
+/* Begins to count an event, or ends it. */
+static int trigger(int event, bool on)
 {
-	char path[336];
+	char path[336], text[96];
 	int fd, ret = 0;
 
 	snprintf(path, sizeof(path), "%s/trigger", events[event].path);
+	snprintf(text, sizeof(text), "%s%s", on ? "" : "!", events[event].trigger);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -92,7 +124,7 @@ int trace_begin(const char *module)
 	snprintf(own, sizeof(own), "[%s]", module);
 	lost = false;
 	for (int i = 0; i < known; i++) {
-		int ret = trigger(i, TRIGGER);
+		int ret = trigger(i, true);
 
 		if (ret) {
 			fprintf(stderr, "# %s: %s\n", events[i].path, strerror(-ret));
@@ -169,6 +201,26 @@ static void count_hits(int event, const struct entry *entry, void *data)
 		hits->ours += entry->hits;
 }
 
+/* Sum of the sizes that an event's histogram has. */
+static long read_sizes(int event)
+{
+	unsigned long long size, n, sum = 0;
+	char path[336], line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/hist", events[event].path);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "{ size: %llu } hitcount: %llu", &size, &n) == 2)
+			sum += size * n;
+		else if (sscanf(line, " Dropped: %llu", &n) == 1 && n)
+			lost = true;
+	}
+	if (file)
+		fclose(file);
+	return sum;
+}
+
 struct counts trace_read(void)
 {
 	struct counts counts = { 0 };
@@ -176,6 +228,10 @@ struct counts trace_read(void)
 	for (int i = 0; i < known; i++) {
 		struct hits hits = { 0 };
 
+		if (events[i].kind == SYNC) {
+			counts.synced += read_sizes(i);
+			continue;
+		}
 		read_histogram(i, count_hits, &hits);
 		switch (events[i].kind) {
 		case SYSCALL:
@@ -201,33 +257,44 @@ struct counts trace_read(void)
 			counts.iommu_unmaps += hits.all;
 			counts.own_maps += hits.ours;
 			break;
+		case SYNC:
+			break;
 		}
 	}
 	return counts;
 }
 
-static void print_frequent(int event, const struct entry *entry, void *than)
+/* What is to be printed. */
+struct wish {
+	long than;
+	bool own;
+};
+
+static void print_frequent(int event, const struct entry *entry, void *data)
 {
+	const struct wish *wish = data;
 	const char *line = entry->stack;
 
-	if (entry->hits <= *(long *)than)
+	if (entry->hits <= wish->than && !(entry->ours && wish->own))
 		return;
 	printf("# %s\n", events[event].path);
 	for (; *line; line += strcspn(line, "\n"), line += *line == '\n')
 		printf("# %.*s\n", (int)strcspn(line, "\n"), line);
 }
 
-void trace_print(long than)
+void trace_print(long than, bool own)
 {
+	struct wish wish = { than, own };
+
 	for (int i = 0; i < known; i++) {
-		if (events[i].kind != SYSCALL)
-			read_histogram(i, print_frequent, &than);
+		if (events[i].kind != SYSCALL && events[i].kind != SYNC)
+			read_histogram(i, print_frequent, &wish);
 	}
 }
 
 bool trace_end(void)
 {
 	for (int i = 0; i < known; i++)
-		trigger(i, "!" TRIGGER);
+		trigger(i, false);
 	return !lost;
 }

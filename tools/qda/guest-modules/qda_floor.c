@@ -6,6 +6,9 @@
  * could touch, and no bookkeeping beyond finding the waiter. What a FastRPC
  * driver takes beyond this is its own.
  *
+ * The floor of a buffer is its memory: pages that are allocated, zeroed and freed.
+ * They are mapped nowhere, and belong to nobody.
+ *
  * It also reads counters that user space has no good way to.
  *
  * Only for the guest of the benchmark: the channel is expected to stay.
@@ -13,11 +16,16 @@
 #include <linux/bitmap.h>
 #include <linux/completion.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/jiffies.h>
+#include <linux/list.h>
+#include <linux/log2.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/rpmsg.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/timekeeping.h>
 #include <linux/uaccess.h>
@@ -149,10 +157,52 @@ static int floor_instructions(u32 *count)
 	return 0;
 }
 
+/* Pages of all sizes; each knows its own. */
+static LIST_HEAD(memory);
+static DEFINE_MUTEX(memory_lock);
+
+static void floor_free(void)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, &memory, lru) {
+		list_del(&page->lru);
+		__free_pages(page, compound_order(page));
+	}
+}
+
+static int floor_alloc(u64 bytes)
+{
+	unsigned int order = get_order(SZ_2M);
+	u64 left = DIV_ROUND_UP_ULL(bytes, PAGE_SIZE);
+
+	if (!list_empty(&memory))
+		return -EBUSY;
+	while (left) {
+		gfp_t flags = GFP_HIGHUSER | __GFP_ZERO;
+		struct page *page;
+
+		order = min_t(unsigned int, order, ilog2(left));
+		if (order)
+			flags |= __GFP_COMP | __GFP_NOWARN | __GFP_NORETRY;
+		page = alloc_pages(flags, order);
+		if (page) {
+			list_add(&page->lru, &memory);
+			left -= 1ULL << order;
+		} else if (order) {
+			order--;
+		} else {
+			floor_free();
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 static long floor_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct qda_floor_count count;
-	u64 idle;
+	u64 idle, bytes;
 	int ret;
 
 	switch (cmd) {
@@ -167,6 +217,18 @@ static long floor_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 			return ret;
 		count.ticks = (u32)jiffies;
 		return copy_to_user((void __user *)arg, &count, sizeof(count)) ? -EFAULT : 0;
+	case QDA_FLOOR_ALLOC:
+		if (get_user(bytes, (u64 __user *)arg))
+			return -EFAULT;
+		mutex_lock(&memory_lock);
+		ret = floor_alloc(bytes);
+		mutex_unlock(&memory_lock);
+		return ret;
+	case QDA_FLOOR_FREE:
+		mutex_lock(&memory_lock);
+		floor_free();
+		mutex_unlock(&memory_lock);
+		return 0;
 	default:
 		return -ENOTTY;
 	}
@@ -221,6 +283,7 @@ module_init(floor_init);
 static void __exit floor_exit(void)
 {
 	unregister_rpmsg_driver(&floor_driver);
+	floor_free();
 	if (watched) {
 		unregister_trace_cpu_idle(floor_cpu_idle, NULL);
 		tracepoint_synchronize_unregister();

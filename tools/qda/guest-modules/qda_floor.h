@@ -35,4 +35,14 @@ struct qda_floor_count {
  */
 #define QDA_FLOOR_COUNT		_IOR('F', 0x42, struct qda_floor_count)
 
+/**
+ * define QDA_FLOOR_ALLOC - allocate so many bytes, zeroed, in as few pages as there are
+ *
+ * No page is larger than 2 MiB. EBUSY before the last are freed.
+ */
+#define QDA_FLOOR_ALLOC		_IOW('F', 0x43, __u64)
+
+/** define QDA_FLOOR_FREE - free them. */
+#define QDA_FLOOR_FREE		_IO('F', 0x44)
+
 #endif /* QDA_FLOOR_H */

@@ -988,10 +988,18 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "bench-smoke",
         about: "a short run of the benchmark, whose results have to be right",
-        what: What::Guest(&[Boot {
-            args: &["smoke"],
-            ..COUNTS
-        }]),
+        what: What::Guest(&[
+            Boot {
+                args: &["smoke"],
+                ..COUNTS
+            },
+            Boot {
+                board: BENCH_INCOHERENT.board,
+                args: &["smoke"],
+                prefix: "non-coherent: ",
+                ..COUNTS
+            },
+        ]),
     },
     Suite {
         name: "faultinject",
@@ -1060,6 +1068,12 @@ pub const BENCH: Boot = Boot {
     script: "bench",
     limit: 1500,
     ..PLAIN
+};
+
+/// Those of its rows that are about caches.
+pub const BENCH_INCOHERENT: Boot = Boot {
+    board: "bench-noncoherent",
+    ..BENCH
 };
 
 /// The boot of `make demo`.

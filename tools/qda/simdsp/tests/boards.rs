@@ -80,6 +80,19 @@ fn is_coherent(board: &Board) -> bool {
     all.contains(&true)
 }
 
+/// The boards of the benchmark differ in whether the DSPs see the caches of the CPUs.
+#[test]
+fn bench() {
+    let (bench, other) = (load("bench.dtsi"), load("bench-noncoherent.dtsi"));
+    assert_eq!(shape(&bench), shape(&other));
+    for (board, coherent) in [(bench, true), (other, false)] {
+        let banks: Vec<_> = board.edges.iter().flat_map(|e| &e.dsps).collect();
+        let banks: Vec<_> = banks.iter().flat_map(|d| &d.banks).collect();
+        assert_eq!(banks.len(), 28);
+        assert!(banks.iter().all(|b| b.coherent == coherent));
+    }
+}
+
 /// Both kinds of boards are there; those named for a SoC are as the SoC's own device tree has it.
 #[test]
 fn coherent_or_not() {
