@@ -46,7 +46,7 @@ help:
 	@echo '                      RELOADS=n SEED=n)'
 	@echo '  make socs           try the DSPs of all SoCs in the kernel'"'"'s own device trees (SOCS="a b")'
 	@echo '  make clients        run Debian'"'"'s programs on both drivers; a table of the results'
-	@echo '  make bench          measure the driver beside fastrpc.ko; up to 20 minutes'
+	@echo '  make bench          measure the driver beside fastrpc.ko; up to 25 minutes'
 	@echo '  make bench-docs     put the last measurement into the documentation'
 	@echo '  make kernel         build the kernel with the driver'
 	@echo '  make fresh          try the README on a new Debian 12 and 13, in chroots; as root'

@@ -79,17 +79,19 @@ fn draw(path: &Path, title: &str, x: &str, y: &str, list: &[Series]) -> Result<(
 const FASTRPC: RGBColor = RGBColor(0xb0, 0x3a, 0x2e);
 const MAPPED: RGBColor = RGBColor(0xd6, 0x89, 0x10);
 const QDA: RGBColor = RGBColor(0x1f, 0x61, 0x8d);
+const CALLED: RGBColor = RGBColor(0x5d, 0xad, 0xe2);
 const FLOOR: RGBColor = RGBColor(0x70, 0x70, 0x70);
 
 /// Names of the files that [`all`] makes.
-pub const FILES: [&str; 4] = [
+pub const FILES: [&str; 5] = [
     "bench-inline.svg",
     "bench-registered.svg",
     "bench-threads.svg",
     "bench-sessions.svg",
+    "bench-buffers.svg",
 ];
 
-/// Draws latency against size and throughput against threads.
+/// Draws latency against size, throughput against threads, and lives of buffers.
 ///
 /// # Errors
 ///
@@ -149,5 +151,26 @@ pub fn all(results: &Results, dir: &Path) -> Result<()> {
             ],
         )?;
     }
-    Ok(())
+    let life = |name, color, prefix, driver| {
+        series(
+            name,
+            color,
+            prefix,
+            driver,
+            Measured::instructions as fn(&Measured) -> _,
+        )
+    };
+    draw(
+        &dir.join(FILES[4]),
+        "A buffer is allocated, written to and freed",
+        "bytes",
+        "instructions",
+        &[
+            life("floor: its pages", FLOOR, "alloc-free-", "floor"),
+            life("fastrpc", FASTRPC, "alloc-free-", "fastrpc"),
+            life("fastrpc, with a call", MAPPED, "alloc-use-free-", "fastrpc"),
+            life("qda", QDA, "alloc-free-", "qda"),
+            life("qda, with a call", CALLED, "alloc-use-free-", "qda"),
+        ],
+    )
 }

@@ -35,6 +35,9 @@ pub struct Counts {
     /// Those with the driver on the stack.
     pub own_allocs: i64,
     pub own_maps: i64,
+    /// Bytes of which caches were cleaned or invalidated.
+    #[serde(default)]
+    pub synced: i64,
 }
 
 impl Counts {
@@ -57,12 +60,17 @@ pub struct Measured {
     pub switches: Vec<f64>,
     /// Bytes, of each round.
     pub memory: Vec<f64>,
+    /// Pages and blocks of the IOMMU's tables.
+    #[serde(default)]
+    pub entries: Option<u64>,
 }
 
 /// The middle of some numbers.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let upper = *values.get(values.len() / 2)?;
+    let lower = values[(values.len() - 1) / 2];
+    Some((lower + upper) / 2.0)
 }
 
 /// How far numbers are apart, as a part of their middle.
@@ -111,6 +119,9 @@ impl Measured {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub name: String,
+    /// Whether the DSPs of its board do not see the caches of the CPUs.
+    #[serde(default)]
+    pub incoherent: bool,
     pub drivers: BTreeMap<String, Measured>,
 }
 
@@ -124,12 +135,18 @@ impl Row {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Results {
     pub date: String,
+    /// Digest of the sources that were measured.
+    #[serde(default)]
+    pub tree: String,
     pub command: String,
     /// The machine, and what the simulator was told.
     pub setting: String,
     pub rows: Vec<Row>,
     /// What went wrong.
     pub wrong: Vec<String>,
+    /// Of which kind the board is whose lines come.
+    #[serde(skip)]
+    pub incoherent: bool,
 }
 
 /// A line of the program: its first word, and its keys.
@@ -174,6 +191,7 @@ impl Results {
         let at = at.unwrap_or_else(|| {
             self.rows.push(Row {
                 name: row.to_string(),
+                incoherent: self.incoherent,
                 drivers: BTreeMap::new(),
             });
             self.rows.len() - 1
@@ -190,7 +208,15 @@ impl Results {
         let Some((kind, fields)) = Fields::read(line) else {
             return Ok(());
         };
-        let known = ["absent", "wrong", "time", "count", "instructions", "memory"];
+        let known = [
+            "absent",
+            "wrong",
+            "time",
+            "count",
+            "instructions",
+            "memory",
+            "entries",
+        ];
         if !known.contains(&kind) {
             return Ok(());
         }
@@ -221,6 +247,7 @@ impl Results {
                     iommu_unmaps: fields.get("iommu_unmaps")?,
                     own_allocs: fields.get("own_allocs")?,
                     own_maps: fields.get("own_maps")?,
+                    synced: fields.get("synced")?,
                 };
                 self.entry(row, driver).counts = Some(counts);
             }
@@ -229,6 +256,10 @@ impl Results {
                 let entry = self.entry(row, driver);
                 entry.instructions.push(each);
                 entry.switches.push(switches);
+            }
+            "entries" => {
+                let count = fields.get("count")?;
+                self.entry(row, driver).entries = Some(count);
             }
             _ => {
                 let bytes = fields.get("bytes")?;
@@ -259,13 +290,23 @@ mod tests {
             "absent row=poll driver=qda",
             "instructions row=noop driver=qda round=0 calls=10 each=100 switches=2.5",
             "memory row=idle-session driver=qda round=0 bytes=-4096",
+            "entries row=entries-64 driver=qda count=32",
+            "count row=noop driver=qda calls=4 syscalls=5 allocs=8 maps=0 unmaps=0 iommu_maps=0 \
+             iommu_unmaps=0 own_allocs=-1 own_maps=0 synced=8192",
             "# a remark",
             "ok 1 - noop with qda",
         ]);
         let noop = results.measured("noop", "qda").unwrap();
-        assert_eq!(noop.p50(), Some(4.5));
+        assert_eq!(noop.p50(), Some(3.5));
         assert_eq!(noop.instructions(), Some(100.0));
         assert_eq!(noop.switches(), Some(2.5));
+        let counts = noop.counts.as_ref().unwrap();
+        assert_eq!(
+            (counts.each(counts.synced), counts.own_allocs),
+            (2048.0, -1)
+        );
+        let entries = results.measured("entries-64", "qda").unwrap();
+        assert_eq!(entries.entries, Some(32));
         assert!(results.measured("poll", "qda").is_none());
         assert!(results.row("poll").is_some());
         let memory = results.measured("idle-session", "qda").unwrap();
@@ -279,6 +320,13 @@ mod tests {
         assert!(Results::default()
             .line("time row=a driver=b round=1")
             .is_err());
+    }
+
+    #[test]
+    fn the_middle_of_an_even_number_is_between_two() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![4.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 
     #[test]
