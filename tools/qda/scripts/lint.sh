@@ -183,6 +183,15 @@ documentation() {
 	grep -E 'WARNING|ERROR' "$log/htmldocs.out" | grep -v 'dot(1) not found' || true
 }
 
+# Whether the measurements that are published are of this tree. No failure: not
+# each change needs a benchmark.
+measurements() {
+	local digest
+	digest=$(bash "$scripts/tree-digest.sh")
+	grep -qF "$digest" Documentation/accel/qda/measurements.rst ||
+		echo "     warning: measurements.rst is not of this tree, $digest: make bench bench-docs"
+}
+
 uapi_header() { bash "$scripts/check-uapi.sh"; }
 
 bindings() { grep -rn 'bindings::' drivers/accel/qda --include='*.rs' || true; }
@@ -217,6 +226,7 @@ lint checkpatch-series checkpatch_series
 lint checkpatch-commits checkpatch_commits
 lint uapi-header uapi_header
 lint documentation documentation
+measurements
 lint lists-complete lists_complete
 lint scripts scripts_parse
 lint clippy-host clippy_host
