@@ -6,6 +6,7 @@
  *	qda-bench time <rounds> <ms> <service> [rows]	wall time, CPU time, counts
  *	qda-bench instructions <runs> <calls> <service> [rows]
  *							instructions (QEMU -icount, one CPU)
+ *	qda-bench profile <calls> 0 <service> [rows]	where these go (the same)
  *	qda-bench memory <rounds>			memory that idle sessions hold, and entries of
  *							the IOMMU's tables for a large buffer
  *	qda-bench smoke					a short run of some rows, as a test
@@ -425,6 +426,35 @@ static int count_instructions(int runs, long calls)
 	return 0;
 }
 
+/* Where the instructions of each row go. Some calls come first, as in count_instructions(). */
+static int profile(long calls)
+{
+	static struct state state;
+	const struct row *rows;
+	int count = all_rows(&rows);
+
+	together = true;
+	choose_cpus(true);
+	for (int i = 0; i < count; i++) {
+		if (!wanted(&rows[i]))
+			continue;
+		for (int d = 1; d < DRIVERS; d++) {
+			int ret;
+
+			if (begin(&state, &rows[i], drivers[d])) {
+				run(&state, rows[i].slow ? WARM_SLOW : WARM_CALLS);
+				ret = profile_begin();
+				run(&state, rows[i].slow ? WARM_SLOW : calls);
+				ret = ret ? ret : profile_end(rows[i].name, drivers[d]->name);
+				if (ret)
+					wrong(&rows[i], drivers[d], "profile", ret);
+				state_close(&state);
+			}
+		}
+	}
+	return wrongs ? 1 : 0;
+}
+
 /* Where the DSP has a buffer of that size, of the only process there is. Return: 0 or -errno. */
 static int find_mapped(const struct driver *driver, size_t size, unsigned int *bank,
 		       unsigned long long *iova)
@@ -704,6 +734,8 @@ int main(int argc, char **argv)
 		ret = time_all(numbers[0], numbers[1]);
 	else if (!strcmp(mode, "instructions") && argc > 4)
 		ret = count_instructions(numbers[0], numbers[1]);
+	else if (!strcmp(mode, "profile") && argc > 4)
+		ret = profile(numbers[0]);
 	else if (!strcmp(mode, "memory") && argc > 2)
 		ret = measure_memory(numbers[0]);
 	else if (!strcmp(mode, "smoke"))

@@ -212,4 +212,10 @@ void trace_print(long than, bool own);
 /** trace_end() - count no more. Return: whether all that happened was counted */
 bool trace_end(void);
 
+/** profile_begin() - sample what the CPU does, from now on. Return: 0 or -errno. */
+int profile_begin(void);
+
+/** profile_end() - sample no more, and print in which functions it was. Return: 0 or -errno. */
+int profile_end(const char *row, const char *driver);
+
 #endif /* BENCH_H */

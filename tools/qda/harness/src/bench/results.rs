@@ -2,6 +2,7 @@
 
 //! What the guest's program prints, by row and driver.
 
+use super::symbol;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +48,15 @@ impl Counts {
     }
 }
 
+/// A function in a profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Function {
+    pub name: String,
+    /// Parts of the samples: in it or what it calls, and in itself.
+    pub all: f64,
+    pub own: f64,
+}
+
 /// A row with one driver.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -63,6 +73,9 @@ pub struct Measured {
     /// Pages and blocks of the IOMMU's tables.
     #[serde(default)]
     pub entries: Option<u64>,
+    /// Where instructions go, where that was of interest.
+    #[serde(default)]
+    pub profile: Vec<Function>,
 }
 
 /// The middle of some numbers.
@@ -216,6 +229,7 @@ impl Results {
             "instructions",
             "memory",
             "entries",
+            "profile",
         ];
         if !known.contains(&kind) {
             return Ok(());
@@ -261,6 +275,16 @@ impl Results {
                 let count = fields.get("count")?;
                 self.entry(row, driver).entries = Some(count);
             }
+            "profile" => {
+                let samples: f64 = fields.get("samples")?;
+                let (all, own): (f64, f64) = (fields.get("all")?, fields.get("self")?);
+                let function = Function {
+                    name: symbol::readable(fields.text("symbol")?),
+                    all: all / samples,
+                    own: own / samples,
+                };
+                self.entry(row, driver).profile.push(function);
+            }
             _ => {
                 let bytes = fields.get("bytes")?;
                 self.entry(row, driver).memory.push(bytes);
@@ -291,6 +315,7 @@ mod tests {
             "instructions row=noop driver=qda round=0 calls=10 each=100 switches=2.5",
             "memory row=idle-session driver=qda round=0 bytes=-4096",
             "entries row=entries-64 driver=qda count=32",
+            "profile row=noop driver=qda samples=200 all=50 self=5 symbol=drm_ioctl",
             "count row=noop driver=qda calls=4 syscalls=5 allocs=8 maps=0 unmaps=0 iommu_maps=0 \
              iommu_unmaps=0 own_allocs=-1 own_maps=0 synced=8192",
             "# a remark",
@@ -305,6 +330,9 @@ mod tests {
             (counts.each(counts.synced), counts.own_allocs),
             (2048.0, -1)
         );
+        let function = &noop.profile[0];
+        assert_eq!((function.all, function.own), (0.25, 0.025));
+        assert_eq!(function.name, "drm_ioctl");
         let entries = results.measured("entries-64", "qda").unwrap();
         assert_eq!(entries.entries, Some(32));
         assert!(results.measured("poll", "qda").is_none());

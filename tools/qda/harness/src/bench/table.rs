@@ -73,22 +73,20 @@ fn head(text: &mut String, what: &str, last: &str) {
     let title = |title: &str, width: usize| format!("{title:^width$}");
     let _ = writeln!(
         text,
-        "{:24}{}{}{}{}{}{}{}{}  wall p50,",
+        "{:24}{}{}{}{}   qda/ {}{}{}  wall p50,",
         "",
         title("wall p50, µs", 24),
         title("wall p99, µs", 24),
         title("CPU, µs", 24),
         title("instructions", 24),
-        "   qda/ ",
         title("system calls", 18),
         title("allocations", 18),
         title(last, 18),
     );
     let _ = writeln!(
         text,
-        "{what:24}{}{}{}  qda/fastrpc",
+        "{what:24}{} fastrpc{}  qda/fastrpc",
         "   floor fastrpc     qda".repeat(4),
-        " fastrpc",
         "  fastrpc      qda".repeat(3),
     );
 }
@@ -181,6 +179,25 @@ pub fn spreads(results: &Results) -> String {
                     measured.switches().unwrap_or_default()
                 );
             }
+        }
+    }
+    text
+}
+
+/// The profiles that there are: of each row and driver, functions by how much is done in them.
+pub fn profiles(results: &Results) -> String {
+    let mut text = String::new();
+    for row in &results.rows {
+        for (driver, measured) in &row.drivers {
+            if measured.profile.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "{}, {driver}", row.name);
+            for function in &measured.profile {
+                let (all, own) = (100.0 * function.all, 100.0 * function.own);
+                let _ = writeln!(text, "  {all:5.1} % {own:5.1} %  {}", function.name);
+            }
+            text.push('\n');
         }
     }
     text

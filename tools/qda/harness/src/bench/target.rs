@@ -50,6 +50,8 @@ pub struct Target {
     pub value: Option<f64>,
     pub interval: Option<(f64, f64)>,
     pub verdict: Verdict,
+    /// The row that it is about, if a profile of it says more.
+    pub row: Option<String>,
 }
 
 impl Target {
@@ -69,6 +71,14 @@ impl Target {
             value,
             interval,
             verdict,
+            row: None,
+        }
+    }
+
+    fn of_row(self, row: &str) -> Self {
+        Self {
+            row: Some(row.to_string()),
+            ..self
         }
     }
 
@@ -164,20 +174,33 @@ fn instruction_spread(results: &Results) -> Option<f64> {
         .reduce(f64::max)
 }
 
+/// The rows of targets that are missed.
+pub fn missed_rows(list: &[Target]) -> Vec<String> {
+    let missed = list.iter().filter(|t| t.verdict == Verdict::Missed);
+    let mut rows: Vec<_> = missed.filter_map(|target| target.row.clone()).collect();
+    rows.sort();
+    rows.dedup();
+    rows
+}
+
 /// All targets.
 pub fn targets(results: &Results) -> Vec<Target> {
     let mut list = vec![Target::most(
         "noop: beyond the floor, of fastrpc's",
         0.25,
         beyond_floor(results, "noop", "noop"),
-    )];
+    )
+    .of_row("noop")];
     for size in [4, 64, 1024, 16384, 65536] {
         let row = format!("inline-{size}");
-        list.push(Target::most(
-            &format!("{row}: beyond the floor, of fastrpc's"),
-            0.5,
-            beyond_floor(results, &row, &row),
-        ));
+        list.push(
+            Target::most(
+                &format!("{row}: beyond the floor, of fastrpc's"),
+                0.5,
+                beyond_floor(results, &row, &row),
+            )
+            .of_row(&row),
+        );
     }
     let registered = "registered-1048576";
     // As above: instructions, or what there is of times.
@@ -191,12 +214,14 @@ pub fn targets(results: &Results) -> Vec<Target> {
             "registered 1 MiB: beyond the floor, of fastrpc's per call",
             0.1,
             beyond_floor(results, registered, registered),
-        ),
+        )
+        .of_row(registered),
         Target::most(
             "registered 1 MiB: beyond the floor, of fastrpc's mapped before",
             0.5,
             beyond_floor(results, registered, "mapped-1048576"),
-        ),
+        )
+        .of_row(registered),
     ]);
     for (size, name, limit) in [
         (4 << 10, "4 KiB", 1.0),
@@ -207,11 +232,14 @@ pub fn targets(results: &Results) -> Vec<Target> {
             ("alloc-free", "allocate and free"),
             ("alloc-use-free", "allocate, call with, and free"),
         ] {
-            list.push(Target::most(
-                &format!("{done} {name}: instructions, of fastrpc's"),
-                limit,
-                instructions_of(results, &format!("{row}-{size}")),
-            ));
+            list.push(
+                Target::most(
+                    &format!("{done} {name}: instructions, of fastrpc's"),
+                    limit,
+                    instructions_of(results, &format!("{row}-{size}")),
+                )
+                .of_row(&format!("{row}-{size}")),
+            );
         }
     }
     list.extend([
@@ -219,12 +247,14 @@ pub fn targets(results: &Results) -> Vec<Target> {
             "map and unmap 64 MiB: instructions, of fastrpc's",
             0.5,
             instructions_of(results, "map-unmap-67108864"),
-        ),
+        )
+        .of_row("map-unmap-67108864"),
         Target::most(
             "import 1 MiB: instructions, of fastrpc's",
             1.0,
             instructions_of(results, "import-1048576"),
-        ),
+        )
+        .of_row("import-1048576"),
         Target::most(
             "IOMMU entries of 64 MiB",
             64.0,
@@ -237,12 +267,14 @@ pub fn targets(results: &Results) -> Vec<Target> {
             "noop: wall p50, of the floor's",
             Limit::Most(1.15),
             timed(results, "noop", "floor", |time| time.p50),
-        ),
+        )
+        .of_row("noop"),
         Target::timed(
             "poll: wall p50, of fastrpc's",
             Limit::Most(0.9),
             timed(results, "poll", "fastrpc", |time| time.p50),
-        ),
+        )
+        .of_row("poll"),
         Target::most(
             "poll: allocations of a call",
             0.0,
@@ -252,12 +284,14 @@ pub fn targets(results: &Results) -> Vec<Target> {
             "16 threads of one session: throughput, of fastrpc's",
             Limit::Least(1.5),
             timed(results, "threads-16", "fastrpc", |time| time.rate),
-        ),
+        )
+        .of_row("threads-16"),
         Target::most(
             "32 in flight: instructions of a call, of a blocking one's",
             0.6,
             instructions(results, ("in-flight-32", "qda"), ("noop", "qda")),
-        ),
+        )
+        .of_row("in-flight-32"),
         Target::most(
             "probing call beside 0 to 250 parked ones: spread",
             0.2,
@@ -267,7 +301,8 @@ pub fn targets(results: &Results) -> Vec<Target> {
             "open to first result: wall p50, of fastrpc's",
             Limit::Most(1.0),
             timed(results, "open", "fastrpc", |time| time.p50),
-        ),
+        )
+        .of_row("open"),
         Target::most(
             "idle session: KiB",
             64.0,
@@ -482,5 +517,7 @@ mod tests {
         ] {
             assert_eq!(verdict(&results, what).1, expected, "{what}");
         }
+        let missed = missed_rows(&targets(&results));
+        assert_eq!(missed, ["alloc-free-67108864", "import-1048576"]);
     }
 }
