@@ -7,8 +7,8 @@
  *	qda-bench instructions <runs> <calls> <service> [rows]
  *							instructions (QEMU -icount, one CPU)
  *	qda-bench profile <calls> 0 <service> [rows]	where these go (the same)
- *	qda-bench memory <rounds>			memory that idle sessions hold, and entries of
- *							the IOMMU's tables for a large buffer
+ *	qda-bench memory <rounds>			memory that idle sessions hold, entries
+ *							of the IOMMU for a large buffer
  *	qda-bench smoke					a short run of some rows, as a test
  *	qda-bench hot-path				what QDA does in a call, as a test
  *
@@ -313,8 +313,8 @@ static int time_all(int rounds, long ms)
 
 /*
  * Instructions of all that the guest does from one operation to the next, or from one look at the
- * counter to the next without a state. Where the kernel's clock ticks in each of them, what a tick takes
- * is little. What a driver leaves to a thread of the kernel is done in the course of its
+ * counter to the next without a state. Where the kernel's clock ticks in each of them, what a tick
+ * takes is little. What a driver leaves to a thread of the kernel is done in the course of its
  * operation or of the next one.
  */
 static double instructions_each(struct state *state, long calls)
@@ -473,8 +473,8 @@ static int find_mapped(const struct driver *driver, size_t size, unsigned int *b
 		ret = simdsp_next_line(line);
 		if (ret)
 			return ret;
-		if (sscanf(line, "client %*u bank %u memory %*x %*x maps %*u%n", bank, &used) != 1 ||
-		    !used)
+		if (sscanf(line, "client %*u bank %u memory %*x %*x maps %*u%n", bank,
+			   &used) != 1 || !used)
 			continue;
 		for (rest = line + used; sscanf(rest, " %llx %llx%n", &at, &length, &used) == 2;
 		     rest += used) {

@@ -162,8 +162,8 @@ int measure_count(struct qda_floor_count *count);
 /**
  * struct marks - instructions from each measure_mark() to the next
  * @count, @quiet: how many there are, and how many of them without a tick of the kernel's clock
- * @each: the mean of that half which is in the middle, of those without a tick, or of all where there
- *	are next to none of these
+ * @each: the mean of that half which is in the middle, of those without a tick, or of all where
+ *	there are next to none of these
  */
 struct marks {
 	long count, quiet;

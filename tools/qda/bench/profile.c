@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where the instructions of some operations go: by function, from samples of the module qda_profile.
+ * Where the instructions of some operations go: by function, from samples of the module
+ * qda_profile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -120,8 +121,8 @@ int profile_end(const char *row, const char *driver)
 		/* "function [module]" is to be one word. */
 		for (char *c = function->name; *c; c++)
 			*c = *c == ' ' ? '@' : *c;
-		printf("profile row=%s driver=%s samples=%ld all=%ld self=%ld symbol=%s\n", row, driver,
-		       samples, function->all, function->self, function->name);
+		printf("profile row=%s driver=%s samples=%ld all=%ld self=%ld symbol=%s\n", row,
+		       driver, samples, function->all, function->self, function->name);
 		printed++;
 	}
 	return samples ? 0 : -ENODATA;

@@ -50,8 +50,8 @@ struct row {
 	/** @instructions: whether instructions are counted. */
 	bool instructions;
 	/**
-	 * @together: while instructions are counted, the DSP answers the @count calls that there are
-	 * at a time together.
+	 * @together: while instructions are counted, the DSP answers the @count calls that there
+	 * are at a time together.
 	 */
 	bool together;
 	/** @steady: whether an operation that is one of many allocates and maps nothing. */

@@ -18,8 +18,9 @@
 #define TRIGGER	"hist:keys=common_stacktrace:size=2048"
 
 /*
- * The functions that clean and invalidate caches have no events: probes are. Those of the DMA API do
- * not tell the length of what they unmap. Nothing is done for the CPU about what it has only read.
+ * The functions that clean and invalidate caches have no events, therefore probes: the events of the
+ * DMA API do not tell the length of what is unmapped. Nothing is done for the CPU about what the
+ * device has only read.
  */
 #define PROBE_DEVICE	"p:qda/for_device arch_sync_dma_for_device size=%x1:u64\n"
 #define PROBE_CPU	"p:qda/for_cpu arch_sync_dma_for_cpu size=%x1:u64 dir=%x2:u32\n"
@@ -50,7 +51,7 @@ static void add_probe(const char *event, const char *definition, const char *tri
 {
 	int fd = open(TRACING "/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
 
-	/* One that is there already is refused; one that can't be made is missed when it is used. */
+	/* One that can't be made is missed when it is used. */
 	if (fd >= 0) {
 		if (write(fd, definition, strlen(definition)) < 0)
 			fprintf(stderr, "# %s: %s\n", event, strerror(errno));

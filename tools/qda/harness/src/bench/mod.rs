@@ -42,7 +42,7 @@ pub struct Options {
     #[arg(long, default_value_t = 12)]
     rounds: u32,
     /// Milliseconds that a driver has in a round.
-    #[arg(long, default_value_t = 250)]
+    #[arg(long, default_value_t = 150)]
     ms: u32,
     /// Runs in which instructions are counted.
     #[arg(long, default_value_t = 10)]
