@@ -68,7 +68,7 @@ fn measured_calls_of_all_kinds_take_their_time() {
 
 #[test]
 fn entries_of_a_bank() {
-    let mut guest = Guest::new();
+    let guest = Guest::new();
     guest.ram.map(2, 0x10000, 3 * 4096);
     assert_eq!(guest.ask("entries cdsp 2 0x10800 0x2000"), "ok 3");
     assert!(guest
