@@ -88,6 +88,12 @@ static int by_all(const void *a, const void *b)
 	return !!strchr(y->name, '[') - !!strchr(x->name, '[') ?: strcmp(x->name, y->name);
 }
 
+/* What only leads from the program to its system call. */
+static bool is_entry(const char *name)
+{
+	return strstr(name, "el0") || !strcmp(name, "invoke_syscall");
+}
+
 int profile_end(const char *row, const char *driver)
 {
 	long samples = 0, printed = 0, last = -1;
@@ -112,7 +118,7 @@ int profile_end(const char *row, const char *driver)
 		struct function *function = &functions[i];
 
 		if (100 * function->all > MOST_PERCENT * samples ||
-		    100 * function->all < LEAST_PERCENT * samples)
+		    100 * function->all < LEAST_PERCENT * samples || is_entry(function->name))
 			continue;
 		/* One that only calls the next, or is called by it, is not interesting. */
 		if (function->all == last && 100 * function->self < LEAST_PERCENT * samples)

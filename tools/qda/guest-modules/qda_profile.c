@@ -116,6 +116,8 @@ static const struct seq_operations profile_seq = {
 
 static int profile_open(struct inode *inode, struct file *file)
 {
+	/* That of a misc device is taken. */
+	file->private_data = NULL;
 	return seq_open(file, &profile_seq);
 }
 
