@@ -45,7 +45,7 @@
 
 /* Instructions that a run may take, unless three operations take more, and runs where they may. */
 #define AFFORDABLE	50000000
-#define SLOW_RUNS	3
+#define SLOW_RUNS	5
 
 #define MEMORY_SESSIONS	10
 #define ENTRIES_SIZE	(64U << 20)
@@ -412,7 +412,7 @@ static int count_instructions(int runs, long calls)
 				  begin(&states[d], &rows[i], drivers[d]) &&
 				  run(&states[d], rows[i].slow ? WARM_SLOW : WARM_CALLS);
 		}
-		for (int r = 0; r < (rows[i].slow ? SLOW_RUNS : runs); r++) {
+		for (int r = 0; r < (rows[i].slow && runs > SLOW_RUNS ? SLOW_RUNS : runs); r++) {
 			for (int d = 0; d < DRIVERS; d++) {
 				if (open[d])
 					instructions_run(&states[d], r, calls, looking);

@@ -164,10 +164,12 @@ fn steady_spread(runs: &[f64]) -> Option<f64> {
 
 /// The largest spread of the counts of instructions of a row. Those of fastrpc are no part of it: it
 /// leaves a part of each call to a thread of the kernel, which runs once or twice for a call, or once
-/// for two. Nor are those of threads, which take turns as they like. Their spread is printed with them.
+/// for two. Nor are those of threads, which take turns as they like, and of what becomes of buffers,
+/// which is a matter of what memory there is. Their spread is printed with them.
 fn instruction_spread(results: &Results) -> Option<f64> {
-    let rows = results.rows.iter();
-    let rows = rows.filter(|row| !row.name.starts_with("threads"));
+    const OTHERS: [&str; 4] = ["threads", "alloc-", "map-unmap-", "import-"];
+    let is_other = |name: &str| OTHERS.iter().any(|prefix| name.starts_with(prefix));
+    let rows = results.rows.iter().filter(|row| !is_other(&row.name));
     rows.flat_map(|row| &row.drivers)
         .filter(|(driver, _)| *driver != "fastrpc")
         .filter_map(|(_, measured)| steady_spread(&measured.instructions))
@@ -430,6 +432,23 @@ mod tests {
             steady_spread(&[100.0, 140.0, 100.0, 140.0, 20.0]),
             Some(0.4)
         );
+    }
+
+    #[test]
+    fn only_the_spread_of_calls_is_judged() {
+        let line = |row, round, each| {
+            format!(
+                "instructions row={row} driver=qda round={round} calls=1 each={each} switches=0"
+            )
+        };
+        let mut lines = vec![line("noop", 0, 100), line("noop", 1, 101)];
+        for row in ["threads-2", "map-unmap-4096", "import-1048576"] {
+            lines.extend([line(row, 0, 100), line(row, 1, 200)]);
+        }
+        let what = "instructions of a call";
+        assert_eq!(verdict(&read(&lines), what).1, Verdict::Met);
+        lines.push(line("noop", 2, 200));
+        assert_eq!(verdict(&read(&lines), what).1, Verdict::Missed);
     }
 
     #[test]
