@@ -13,7 +13,13 @@ use crate::{
 use kernel::{
     new_spinlock,
     prelude::*,
-    sync::SpinLock, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        SpinLock, //
+    }, //
 };
 
 /// Most calls of a process that are kept; more are abandoned.
@@ -24,6 +30,8 @@ const KEPT: usize = 32;
 pub(crate) struct Polled {
     #[pin]
     calls: SpinLock<KVec<Pending<Payload>>>,
+    /// Whether there may be some.
+    any: Atomic<bool>,
 }
 
 impl Polled {
@@ -31,6 +39,7 @@ impl Polled {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             calls <- new_spinlock!(KVec::new()),
+            any: Atomic::new(false),
         })
     }
 
@@ -49,17 +58,26 @@ impl Polled {
             drop(calls);
         }
 
-        let refused = self.calls.lock().push_within_capacity(pending);
+        let mut calls = self.calls.lock();
+        let refused = calls.push_within_capacity(pending);
+        self.any.store(true, Relaxed);
+        drop(calls);
         // Without the lock.
         drop(refused);
     }
 
     /// Takes one that has been answered, or will not be any more.
     fn take_ended(&self) -> Option<Pending<Payload>> {
+        // What this thread has kept it sees.
+        if !self.any.load(Relaxed) {
+            return None;
+        }
         let mut calls = self.calls.lock();
         let index = calls.iter().position(Pending::has_ended)?;
+        let ended = calls.remove(index).ok();
 
-        calls.remove(index).ok()
+        self.any.store(!calls.is_empty(), Relaxed);
+        ended
     }
 
     /// The frame of one that has been answered, for another call.
@@ -76,13 +94,16 @@ impl Polled {
         while let Some(pending) = self.take_ended() {
             drop(pending.reclaim());
         }
-        !self.calls.lock().is_empty()
+        self.any.load(Relaxed)
     }
 
     /// Abandons all, when their process ends.
     pub(crate) fn abandon(&self) {
-        let calls = core::mem::take(&mut *self.calls.lock());
+        let mut calls = self.calls.lock();
+        let all = core::mem::take(&mut *calls);
 
+        self.any.store(false, Relaxed);
         drop(calls);
+        drop(all);
     }
 }
