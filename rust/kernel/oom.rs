@@ -116,3 +116,70 @@ impl<T: Notify> PinnedDrop for Registration<T> {
         unsafe { bindings::unregister_oom_notifier(self.block.get()) };
     }
 }
+
+#[macros::kunit_tests(rust_kernel_oom)]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::{
+        Atomic,
+        Relaxed, //
+    };
+
+    /// Gives some pages back, once.
+    struct Once(Atomic<usize>);
+
+    impl Notify for Once {
+        fn out_of_memory(&self) -> usize {
+            self.0.xchg(0, Relaxed)
+        }
+    }
+
+    fn once(pages: usize) -> Result<(Arc<Once>, Pin<KBox<Registration<Once>>>)> {
+        let notifier = Arc::new(Once(Atomic::new(pages)), GFP_KERNEL)?;
+        let registration = KBox::pin_init(Registration::new(notifier.clone()), GFP_KERNEL)?;
+
+        Ok((notifier, registration))
+    }
+
+    /// Calls as the chain does. `freed` is what those before have given back; returns the sum.
+    fn call(registration: &Registration<Once>, mut freed: usize) -> usize {
+        let block = registration.block.get();
+        let data = (&raw mut freed).cast();
+
+        // SAFETY: The block is registered, and takes a number of pages.
+        let ret = unsafe { (*block).notifier_call.map(|call| call(block, 0, data)) };
+        assert_eq!(ret, Some(bindings::NOTIFY_OK as c_int));
+        freed
+    }
+
+    #[test]
+    fn what_is_given_back_is_added() -> Result {
+        let (notifier, registration) = once(7)?;
+
+        assert_eq!(call(&registration, 5), 12);
+        assert_eq!(notifier.0.load(Relaxed), 0);
+        assert_eq!(call(&registration, 5), 5);
+        Ok(())
+    }
+
+    #[test]
+    fn the_chain_has_it_until_it_is_dropped() -> Result {
+        let (notifier, registration) = once(0)?;
+        let block = registration.block.get();
+
+        // SAFETY: The block is registered, is not used meanwhile, and is registered again at once.
+        let (first, second, again) = unsafe {
+            (
+                bindings::unregister_oom_notifier(block),
+                bindings::unregister_oom_notifier(block),
+                bindings::register_oom_notifier(block),
+            )
+        };
+        assert_eq!(first, 0);
+        assert_eq!(second, ENOENT.to_errno());
+        assert_eq!(again, 0);
+        drop(registration);
+        assert!(Arc::into_unique_or_drop(notifier).is_some());
+        Ok(())
+    }
+}

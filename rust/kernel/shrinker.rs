@@ -160,3 +160,127 @@ const STOP: c_ulong = !0;
 
 /// `SHRINK_EMPTY`.
 const EMPTY: c_ulong = !0 - 1;
+
+#[macros::kunit_tests(rust_kernel_shrinker)]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::{
+        Atomic,
+        Relaxed, //
+    };
+
+    /// `SHRINKER_REGISTERED`, which the core sets.
+    const REGISTERED: u32 = 1;
+
+    /// Has some objects, of which it gives back as many as are wanted, unless it is busy.
+    struct Cache {
+        left: Atomic<usize>,
+        busy: Atomic<bool>,
+    }
+
+    impl Shrink for Cache {
+        fn count(&self) -> usize {
+            self.left.load(Relaxed)
+        }
+
+        fn scan(&self, wanted: usize) -> Option<usize> {
+            if self.busy.load(Relaxed) {
+                return None;
+            }
+
+            let given = wanted.min(self.count());
+            self.left.fetch_sub(given, Relaxed);
+            Some(given)
+        }
+    }
+
+    fn cache(objects: usize) -> Result<(Arc<Cache>, Registration<Cache>)> {
+        let cache = Arc::new(
+            Cache {
+                left: Atomic::new(objects),
+                busy: Atomic::new(false),
+            },
+            GFP_KERNEL,
+        )?;
+        let registration = Registration::new(c"kunit", cache.clone())?;
+
+        Ok((cache, registration))
+    }
+
+    /// Asks as the shrinker core does. Returns what it is told.
+    fn count(registration: &Registration<Cache>) -> usize {
+        let raw = registration.shrinker.as_ptr();
+        let mut control = bindings::shrink_control::default();
+
+        // SAFETY: The shrinker is registered, and `control` outlives the call.
+        unsafe {
+            (*raw)
+                .count_objects
+                .map_or(0, |count| count(raw, &mut control))
+        }
+    }
+
+    /// The same for `wanted` objects.
+    fn scan(registration: &Registration<Cache>, wanted: usize) -> usize {
+        let raw = registration.shrinker.as_ptr();
+        let mut control = bindings::shrink_control {
+            nr_to_scan: wanted,
+            ..Default::default()
+        };
+
+        // SAFETY: As in `count()`.
+        unsafe {
+            (*raw)
+                .scan_objects
+                .map_or(0, |scan| scan(raw, &mut control))
+        }
+    }
+
+    #[test]
+    fn the_cache_is_asked() -> Result {
+        let (cache, registration) = cache(5)?;
+
+        assert_eq!(count(&registration), 5);
+        assert_eq!(scan(&registration, 2), 2);
+        assert_eq!(cache.left.load(Relaxed), 3);
+        assert_eq!(count(&registration), 3);
+        assert_eq!(scan(&registration, 128), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn an_empty_cache_says_so() -> Result {
+        let (_, registration) = cache(0)?;
+
+        // `SHRINK_EMPTY` as the core has it: 0 means that nothing is known.
+        assert_eq!(count(&registration), usize::MAX - 1);
+        assert_eq!(scan(&registration, 128), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_busy_cache_is_left_alone() -> Result {
+        let (cache, registration) = cache(5)?;
+
+        cache.busy.store(true, Relaxed);
+        // `SHRINK_STOP`: the core asks no more for now.
+        assert_eq!(scan(&registration, 2), usize::MAX);
+        assert_eq!(count(&registration), 5);
+        cache.busy.store(false, Relaxed);
+        assert_eq!(scan(&registration, 2), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn the_core_knows_it_while_it_is_registered() -> Result {
+        let (cache, registration) = cache(1)?;
+        let raw = registration.shrinker.as_ptr();
+
+        // SAFETY: The shrinker is registered.
+        let flags = unsafe { (*raw).flags };
+        assert_ne!(flags & REGISTERED, 0);
+        drop(registration);
+        assert!(Arc::into_unique_or_drop(cache).is_some());
+        Ok(())
+    }
+}
