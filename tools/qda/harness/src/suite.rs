@@ -444,14 +444,14 @@ pub const SUITES: &[Suite] = &[
         what: What::Guest(&[
             Boot {
                 script: "tests",
-                args: &["2", "qda_gem", "qda_memory"],
+                args: &["2", "qda_gem", "qda_memory", "qda_pressure"],
                 limit: 240,
                 ..PLAIN
             },
             Boot {
                 board: "two-dsp-noncoherent",
                 script: "tests",
-                args: &["2", "qda_gem", "qda_memory"],
+                args: &["2", "qda_gem", "qda_memory", "qda_pressure"],
                 limit: 240,
                 prefix: "non-coherent: ",
                 ..PLAIN

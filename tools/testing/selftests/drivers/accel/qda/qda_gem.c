@@ -8,23 +8,18 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "child.h"
 #include "dmabuf.h"
 #include "fixture.h"
 #include "harness.h"
 #include "module.h"
 #include "qda.h"
 #include "simdsp.h"
-#include "sysfs.h"
 
 #define SIZE	200000
 #define GIB	(1024 * 1024 * 1024ULL)
-#define CGROUPS	"/tmp/qda-memory"
 
 FIXTURE(gem)
 {
@@ -364,50 +359,6 @@ TEST_F(gem, more_than_there_is)
 	EXPECT_EQ((void *)MAP_FAILED, ptr);
 	EXPECT_EQ(ENOMEM, errno);
 	EXPECT_EQ(0, qda_gem_close(self->fd, args.handle));
-}
-
-/* In a control group with 16 MiB: small buffers are had, a large one is not. */
-static int small_client(struct child *parent, void *arg)
-{
-	struct qda_buf buf;
-	int fd = qda_open("cdsp"), ret;
-
-	ret = create(fd, 1 << 20, QDA_BUFFER_CACHED, &buf);
-	child_tell(parent, ret);
-	ret = create(fd, 64 << 20, QDA_BUFFER_CACHED, &buf);
-	child_tell(parent, ret);
-	return 0;
-}
-
-TEST_F(gem, memory_counts_as_the_clients)
-{
-	struct child child;
-	char pid[16];
-	int ret;
-
-	if (getuid())
-		SKIP(return, "needs root");
-	mkdir(CGROUPS, 0755);
-	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
-	ret = sysfs_write(CGROUPS "/cgroup.subtree_control", "+memory");
-	if (!ret) {
-		mkdir(CGROUPS "/small", 0755);
-		ASSERT_EQ(0, sysfs_write(CGROUPS "/small/memory.max", "16777216"));
-		snprintf(pid, sizeof(pid), "%d", getpid());
-		ASSERT_EQ(0, sysfs_write(CGROUPS "/small/cgroup.procs", pid));
-		ASSERT_EQ(0, child_start(&child, small_client, NULL));
-		ASSERT_EQ(0, sysfs_write(CGROUPS "/cgroup.procs", pid));
-		EXPECT_EQ(QDA_BUFFER_CACHED, child_hear(&child, 20000));
-		EXPECT_EQ(-ENOMEM, child_hear(&child, 20000));
-		/* It was told, and not killed. */
-		EXPECT_EQ(0, child_wait(&child, 5000));
-		for (int i = 0; i < 100 && rmdir(CGROUPS "/small"); i++)
-			usleep(20000);
-	}
-	EXPECT_EQ(0, umount(CGROUPS));
-	rmdir(CGROUPS);
-	if (ret)
-		SKIP(return, "no memory controller");
 }
 
 TEST_HARNESS_MAIN
