@@ -4,10 +4,11 @@
  * what it did for them, but addresses, memory and modules are there again when they are wanted.
  *
  * The argument is the interface by which the DSP is called. "node", the first, is that of the
- * kernel's own driver too.
+ * kernel's own driver too. "brief" after it makes less of what takes long.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/udmabuf.h>
@@ -34,7 +36,7 @@
 #define LARGE		80
 #define LARGE_SIZE	(64 * MIB)
 #define HUGE		18
-#define SMALL		5000
+#define SMALL		4200
 #define SMALL_SIZE	MIB
 
 /* One after the other. */
@@ -43,7 +45,7 @@
 
 /* Most of the memory that a machine with 1 GiB has. */
 #define MOST		(600 * MIB)
-#define MOST_ROUNDS	6
+#define MOST_ROUNDS	4
 
 /* How long memory may stay that nobody uses, in milliseconds, and what else may come and go. */
 #define SOON		1000
@@ -67,6 +69,7 @@ struct buffer {
  * @sum: have the DSP compute the checksum of part of a buffer
  * @lend: the same, with the buffer as a handle argument, of which the DSP fills the first page
  * @give_back: have the DSP give back numbers
+ * @alloc: have the driver make a dma-buf
  * @number: what the DSP knows a buffer by
  * @map: give it to the DSP process
  * @unmap: take it back
@@ -79,6 +82,7 @@ struct front {
 		   uint64_t *sum);
 	int (*lend)(struct session *session, struct buffer *buf, uint32_t seed, uint64_t *sum);
 	int (*give_back)(struct session *session, const uint64_t *numbers, int count);
+	int (*alloc)(struct session *session, size_t size);
 	uint32_t (*number)(struct session *session, struct buffer *buf);
 	int (*map)(struct session *session, struct buffer *buf, uint64_t *address);
 	int (*unmap)(struct session *session, struct buffer *buf, uint64_t address);
@@ -86,6 +90,9 @@ struct front {
 };
 
 static const struct front *front;
+
+/* Whether long tests are short: another run of this kernel and this driver has them in full. */
+static bool brief;
 
 /* The device nodes. */
 
@@ -134,6 +141,13 @@ static int node_give_back(struct session *session, const uint64_t *numbers, int 
 	struct fastrpc_invoke_args arg = node_bytes(numbers, count * sizeof(*numbers));
 
 	return node_invoke(session->fd, session->handle, SCALARS(SIMDSP_GIVE_BACK, 1, 0), &arg);
+}
+
+static int node_alloc(struct session *session, size_t size)
+{
+	struct fastrpc_alloc_dma_buf args = { .size = size };
+
+	return node_ioctl(session->fd, FASTRPC_IOCTL_ALLOC_DMA_BUFF, &args) ?: (int)args.fd;
 }
 
 static uint32_t node_number(struct session *session, struct buffer *buf)
@@ -209,6 +223,19 @@ static int accel_give_back(struct session *session, const uint64_t *numbers, int
 	struct drm_qda_invoke_arg arg = qda_inline(numbers, count * sizeof(*numbers));
 
 	return qda_invoke(session->fd, session->handle, QDA_SCALARS(SIMDSP_GIVE_BACK, 1, 0), &arg);
+}
+
+/* The dma-buf is what keeps it. */
+static int accel_alloc(struct session *session, size_t size)
+{
+	struct drm_qda_gem_create args = { .size = size };
+	int ret = qda_ioctl(session->fd, DRM_IOCTL_QDA_GEM_CREATE, &args);
+
+	if (ret)
+		return ret;
+	ret = dmabuf_export(session->fd, args.handle);
+	CHECK_EQ(0, qda_gem_close(session->fd, args.handle));
+	return ret;
 }
 
 static int accel_map_number(struct session *session, struct buffer *buf, uint32_t number,
@@ -305,15 +332,18 @@ static void gem_forget(struct session *session, struct buffer *buf)
 static const struct front fronts[] = {
 	{
 		.name = "node", .open = node_start, .sum = node_sum, .lend = node_lend,
-		.give_back = node_give_back, .number = node_number, .map = node_map,
+		.give_back = node_give_back, .alloc = node_alloc,
+		.number = node_number, .map = node_map,
 		.unmap = node_unmap, .forget = nothing_to_forget,
 	}, {
 		.name = "accel", .open = accel_start, .sum = accel_sum, .lend = accel_lend,
-		.give_back = accel_give_back, .number = node_number, .map = accel_map,
+		.give_back = accel_give_back, .alloc = accel_alloc,
+		.number = node_number, .map = accel_map,
 		.unmap = accel_unmap, .forget = nothing_to_forget,
 	}, {
 		.name = "handle", .open = accel_start, .sum = gem_sum, .lend = gem_lend,
-		.give_back = accel_give_back, .number = gem_number, .map = gem_map,
+		.give_back = accel_give_back, .alloc = accel_alloc,
+		.number = gem_number, .map = gem_map,
 		.unmap = gem_unmap, .forget = gem_forget,
 	},
 };
@@ -408,13 +438,13 @@ static long long available(void)
 	return said("/proc/meminfo", "MemAvailable:") * 1024;
 }
 
-/* Whether there is as much memory again, before long. */
-static bool returns(long long before)
+/* Whether there is as much memory again, but for @slack, before long. */
+static bool returns(long long before, long long slack)
 {
-	for (int i = 0; i < SOON / 20; i++) {
-		if (available() + (long long)SLACK >= before)
+	for (int i = 0; i < SOON; i++) {
+		if (available() + slack >= before)
 			return true;
-		usleep(qda_patience(20000));
+		usleep(qda_patience(1000));
 	}
 	printf("# %lld MiB of %lld MiB are available\n", available() >> 20, before >> 20);
 	return false;
@@ -499,9 +529,16 @@ static void large_buffers(void)
 	all_open(LARGE, LARGE_SIZE);
 }
 
+/* More buffers than anybody counts. */
+static int many(void)
+{
+	return brief ? SMALL / 10 : SMALL;
+}
+
+/* By the first interface also more than there are addresses. */
 static void small_buffers(void)
 {
-	all_open(SMALL, SMALL_SIZE);
+	all_open(many(), front == fronts && !brief ? SMALL_SIZE : PAGE);
 }
 
 /* A buffer that is larger than a quarter of the addresses, of the same memory again and again. */
@@ -594,7 +631,7 @@ static void most_of_the_memory(size_t pieces)
 			buffer_free(&session, &bufs[j]);
 	}
 	CHECK_EQ(kills, said("/proc/vmstat", "oom_kill"));
-	CHECK(returns(before));
+	CHECK(returns(before, SLACK));
 	close(session.fd);
 }
 
@@ -608,6 +645,97 @@ static void most_of_the_memory_in_pieces(void)
 	most_of_the_memory(30);
 }
 
+/*
+ * A program that has most of the memory in buffers of the driver, and has used them all. It tells
+ * how that went, and waits for its end.
+ */
+static int has_most(struct child *parent, void *arg)
+{
+	size_t count = *(size_t *)arg;
+	struct session session;
+	int ret;
+
+	ret = front->open("cdsp", &session);
+	/* An exit closes it last: the kernel's own driver does not survive another order. */
+	if (!ret) {
+		int low = session.fd;
+
+		session.fd = fcntl(low, F_DUPFD_CLOEXEC, 512);
+		close(low);
+		/* Another one may be about to go. */
+		ret = child_hear(parent, 60000);
+	}
+	for (size_t i = 0; i < count && !ret; i++) {
+		struct buffer buf;
+		uint64_t sum;
+
+		ret = front->alloc(&session, ROUND_SIZE);
+		if (ret < 0)
+			break;
+		ret = view(&buf, ret, ROUND_SIZE) ? 0 : -errno;
+		if (!ret)
+			ret = front->sum(&session, &buf, 0, PAGE, &sum);
+		if (ret)
+			printf("# buffer %zu of %zu: %d\n", i + 1, count, ret);
+	}
+	child_tell(parent, ret);
+	return child_hear(parent, 60000);
+}
+
+static long long now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+}
+
+static void end(struct child *child, bool killed)
+{
+	if (killed)
+		kill(child->pid, SIGKILL);
+	else
+		child_tell(child, 0);
+	child_wait(child, 60000);
+}
+
+/* A program has most of the memory, and goes; the next wants as much at once. */
+static void next_program(bool killed)
+{
+	long long kills = said("/proc/vmstat", "oom_kill"), before = available(), start;
+	/* The rest is for tables, and for what others do. */
+	size_t count = (before - before / 8) / ROUND_SIZE, most = count * ROUND_SIZE;
+	struct child child, next;
+
+	alarm(qda_patience(200));
+	CHECK_EQ(0, child_start(&child, has_most, &count));
+	child_tell(&child, 0);
+	CHECK_EQ(0, child_hear(&child, 60000));
+	CHECK(available() < before - (long long)(most - most / 8));
+	/* It has a DSP process already. */
+	CHECK_EQ(0, child_start(&next, has_most, &count));
+	end(&child, killed);
+	child_tell(&next, 0);
+	CHECK_EQ(0, child_hear(&next, 60000));
+	end(&next, killed);
+	start = now_us();
+	CHECK(returns(before, most / 8));
+	printf("# %zu MiB of %lld MiB, back %lld us after the end\n", most / MIB, before >> 20,
+	       now_us() - start);
+	CHECK_EQ(kills, said("/proc/vmstat", "oom_kill"));
+}
+
+static void next_program_after_an_exit(void)
+{
+	if (!brief)
+		next_program(false);
+}
+
+static void next_program_after_a_kill(void)
+{
+	next_program(true);
+}
+
 /* A program that has freed its buffers, and does nothing else. */
 static void idle_session(void)
 {
@@ -618,14 +746,14 @@ static void idle_session(void)
 
 	works(&session, &buf);
 	buffer_free(&session, &buf);
-	CHECK(returns(before));
+	CHECK(returns(before, SLACK));
 
 	buf = buffer_new("system", 200 * MIB);
 	CHECK_EQ(0, front->map(&session, &buf, &address));
 	works(&session, &buf);
 	CHECK_EQ(0, front->unmap(&session, &buf, address));
 	buffer_free(&session, &buf);
-	CHECK(returns(before));
+	CHECK(returns(before, SLACK));
 	close(session.fd);
 }
 
@@ -645,7 +773,7 @@ static void shared(struct session *one, struct session *other)
 		front->forget(one, &buf);
 		buffer_free(other, &buf);
 	}
-	CHECK(returns(before));
+	CHECK(returns(before, SLACK));
 
 	for (int i = 0; i < ROUNDS && !tap_failed; i++) {
 		buf = buffer_new(HEAP_TWO_VIEWS, SIZE);
@@ -717,20 +845,20 @@ static void two_processes(void)
 		works(&session, &buf);
 		buffer_free(&session, &buf);
 	}
-	CHECK(returns(before));
+	CHECK(returns(before, SLACK));
 	child_tell(&child, -1);
 	CHECK_EQ(0, child_wait(&child, 10000));
 	close(session.fd);
 }
 
-/* More buffers than anybody counts, one after the other, with one session and with two. */
+/* Many buffers, one after the other, with one session and with two. */
 static void one_after_the_other(void)
 {
 	struct session one = session_open("cdsp"), other = session_open("cdsp");
 	long long before = available();
 
 	alarm(qda_patience(200));
-	for (int i = 0; i < SMALL && !tap_failed; i++) {
+	for (int i = 0; i < many() && !tap_failed; i++) {
 		struct buffer buf = buffer_new("system", PAGE);
 
 		*(int *)buf.map = i;
@@ -741,7 +869,7 @@ static void one_after_the_other(void)
 		if (tap_failed)
 			printf("# with buffer %d\n", i);
 	}
-	CHECK(returns(before));
+	CHECK(returns(before, SLACK));
 	close(one.fd);
 	close(other.fd);
 }
@@ -882,6 +1010,8 @@ static const struct tap_test tests[] = {
 	{ "room_again", room_again },
 	{ "most_of_the_memory_at_once", most_of_the_memory_at_once },
 	{ "most_of_the_memory_in_pieces", most_of_the_memory_in_pieces },
+	{ "next_program_after_an_exit", next_program_after_an_exit },
+	{ "next_program_after_a_kill", next_program_after_a_kill },
 	{ "idle_session", idle_session },
 	{ "two_sessions", two_sessions },
 	{ "two_dsps", two_dsps },
@@ -897,5 +1027,6 @@ int main(int argc, char **argv)
 		if (argc > 1 && !strcmp(argv[1], fronts[i].name))
 			front = &fronts[i];
 	}
+	brief = argc > 2 && !strcmp(argv[2], "brief");
 	return tap_run(tests, sizeof(tests) / sizeof(tests[0]));
 }

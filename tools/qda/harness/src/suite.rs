@@ -553,7 +553,7 @@ pub const SUITES: &[Suite] = &[
                     "qda",
                     "2",
                     "buffers-node",
-                    "buffers-accel",
+                    "buffers-accel-brief",
                     "buffers-handle",
                     "qda_numbers",
                 ],
@@ -561,7 +561,7 @@ pub const SUITES: &[Suite] = &[
             },
             Boot {
                 board: "sdm845",
-                args: &["qda", "3", "buffers-node"],
+                args: &["qda", "3", "buffers-node-brief"],
                 prefix: "sdm845: ",
                 ..BUFFERS
             },
