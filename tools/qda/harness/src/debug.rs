@@ -86,6 +86,6 @@ mod tests {
             assert!(suite.boots(true).iter().all(|boot| boot.kernel == KERNEL));
         }
         // The other half of this suite is about fastrpc.ko.
-        assert_eq!(suite("clients").boots(true).len(), 2);
+        assert_eq!(suite("clients").boots(true).len(), 3);
     }
 }

@@ -408,6 +408,23 @@ pub const SUITES: &[Suite] = &[
                 prefix: "qda: ",
                 ..PLAIN
             },
+            Boot {
+                board: "clients-noncoherent",
+                script: "clients",
+                profile: Profile::Fastrpc,
+                args: &["fastrpc"],
+                limit: 300,
+                prefix: "fastrpc.ko, non-coherent: ",
+                ..PLAIN
+            },
+            Boot {
+                board: "clients-noncoherent",
+                script: "clients",
+                args: &["qda"],
+                limit: 300,
+                prefix: "qda, non-coherent: ",
+                ..PLAIN
+            },
         ]),
     },
     Suite {

@@ -108,7 +108,13 @@ fn coherent_or_not() {
     ] {
         assert!(is_coherent(&load(&format!("{name}.dtsi"))), "{name}");
     }
-    for name in ["two-dsp-noncoherent", "sc8280xp", "sdm845", "sdm845-no-map"] {
+    for name in [
+        "two-dsp-noncoherent",
+        "clients-noncoherent",
+        "sc8280xp",
+        "sdm845",
+        "sdm845-no-map",
+    ] {
         assert!(!is_coherent(&load(&format!("{name}.dtsi"))), "{name}");
     }
     is_two_dsps(&load("two-dsp-noncoherent.dtsi"));
@@ -292,6 +298,7 @@ fn nothing_is_shared() {
         "no-iommu",
         "broken",
         "clients",
+        "clients-noncoherent",
         "lent-heap",
         "el2",
     ];
