@@ -158,7 +158,8 @@ fn run_suite(paths: &Paths, suite: &Suite, color: bool) -> Result<bool> {
         What::Guest(_) => {
             let mut cases = Vec::new();
             let boots = suite.boots(paths.debug);
-            let wanted = |number, boot: &Boot| !paths.brief || number == 0 || boot.is_canary();
+            let wanted =
+                |number, boot: &Boot| !paths.brief || number == 0 || boot.brief || boot.is_canary();
             for (number, boot) in boots.iter().enumerate() {
                 if !wanted(number, boot) {
                     continue;
@@ -296,7 +297,7 @@ fn test(paths: &Paths, names: &[String], jobs: usize, part: bool) -> Result<bool
     let suites = chosen(names, paths.debug)?;
     let results = paths.results();
     if paths.brief {
-        println!("brief: the first boot of each suite");
+        println!("brief: few boots of each suite, mostly the first");
     }
     // What an earlier run left is not to be taken for this one's; a run of some suites replaces
     // their results alone.

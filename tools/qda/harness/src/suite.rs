@@ -26,6 +26,8 @@ pub struct Boot {
     pub memory: u32,
     /// Seconds after which the guest is taken for stuck.
     pub limit: u64,
+    /// Whether it is part of a brief run, as the first boot of each suite is.
+    pub brief: bool,
     /// Whether results of KUnit are wanted from the kernel's log.
     pub kunit: bool,
     /// Put before the names of the tests, where a suite has several boots.
@@ -52,6 +54,7 @@ const PLAIN: Boot = Boot {
     qemu: &[],
     memory: 512,
     limit: 120,
+    brief: false,
     kunit: false,
     prefix: "",
     canary: &[],
@@ -1026,6 +1029,17 @@ pub const SUITES: &[Suite] = &[
             Boot {
                 board: "pds-smem",
                 prefix: "smem: ",
+                ..FAULTS
+            },
+            // The caches of pages are cleaned here.
+            Boot {
+                board: "two-dsp-noncoherent",
+                args: &[
+                    "2",
+                    "qda_faultinject+-v+buffer_create_wc+-v+mmap+-v+map+-v+call_buffer+-v+invoke_buffer",
+                ],
+                brief: true,
+                prefix: "non-coherent: ",
                 ..FAULTS
             },
         ]),
