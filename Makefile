@@ -25,7 +25,8 @@ CHECK_DEBUG := kunit e2e gem prime map pds privileges signals restart submit hos
 .DEFAULT_GOAL := help
 # The steps share directories; make's -j is for those within a step.
 .NOTPARALLEL:
-.PHONY: help setup kernel kernels guest guests guest-bench harness demo begin check test page64k \
+.PHONY: help setup kernel kernels guest guests guest-bench harness demo begin check test test-build \
+	test-run total page64k \
 	shell reference catalogue clients isolation soak socs bench bench-docs fresh lint \
 	series clean distclean
 
@@ -99,21 +100,25 @@ begin:
 	@mkdir -p '$(BUILD)'
 	@[ -n '$(part)' ] || date +%s >'$(BUILD)/steps'
 
+test: begin test-build test-run
+
 # Only the kernels that are wanted.
-test: begin harness
+test-build: harness
 	@set -e; for kernel in $$($(harness) kernels $(debug) $(SUITES)); do \
 		$(scripts)/kernel.sh $$kernel; \
 		$(scripts)/guest.sh $$kernel; \
 	done
+
+test-run: harness
 	@$(harness) test $(debug) $(brief) $(part) $(SUITES)
 
 # Both, whatever the first comes to; at last one table and one line for both.
 check: begin
-	@status=0; \
-	$(MAKE) --no-print-directory test PART=1 DEBUG=0 SUITES= || status=1; \
-	$(MAKE) --no-print-directory test PART=1 DEBUG=1 BRIEF=1 SUITES='$(CHECK_DEBUG)' || status=1; \
-	$(harness) total || status=1; \
-	exit $$status
+	@$(scripts)/check.sh '$(MAKE)' '$(CHECK_DEBUG)'
+
+# What both came to together.
+total: harness
+	@$(harness) total
 
 bench: guest-bench harness
 	@$(harness) bench $(BENCH)

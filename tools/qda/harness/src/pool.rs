@@ -20,6 +20,19 @@ use std::sync::{Mutex, PoisonError};
 /// a second, or want two sides to get their turns.
 const QUIET: &[&str] = &["hostile", "hot-path", "bench-smoke"];
 
+/// Suites that come first, longest first: one that begins late would run when all others have
+/// ended.
+const LONG: &[&str] = &[
+    "buffers",
+    "banks",
+    "caches",
+    "clients",
+    "host-simdsp",
+    "e2e",
+    "catalogue",
+    "isolation",
+];
+
 /// Keeps the lines of suites together.
 #[derive(Default)]
 struct Order {
@@ -150,8 +163,13 @@ pub fn run(paths: &Paths, suites: &[&Suite], jobs: usize, done: &(dyn Fn(&Summar
         order: Mutex::default(),
         done,
     };
-    let (quiet, busy): (Vec<_>, Vec<_>) =
+    let (quiet, mut busy): (Vec<&Suite>, Vec<&Suite>) =
         suites.iter().partition(|suite| QUIET.contains(&suite.name));
+    // Those that are not long stay in their order.
+    busy.sort_by_key(|suite| {
+        let place = LONG.iter().position(|name| *name == suite.name);
+        place.unwrap_or(LONG.len())
+    });
     for (suites, jobs) in [(busy, jobs), (quiet, jobs / 2)] {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -189,6 +207,6 @@ mod tests {
     #[test]
     fn suites_that_are_named_are_suites() {
         let known = |name: &&str| crate::suite::SUITES.iter().any(|suite| suite.name == *name);
-        assert!(QUIET.iter().all(known));
+        assert!(QUIET.iter().chain(LONG).all(known));
     }
 }

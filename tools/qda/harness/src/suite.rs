@@ -244,7 +244,7 @@ pub struct Suite {
     pub what: What,
 }
 
-/// All suites, in the order in which they run: what the later ones rest on comes first.
+/// All suites: what the later ones rest on comes first. [`crate::pool`] runs long ones earlier.
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "host-simdsp",
