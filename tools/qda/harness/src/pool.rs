@@ -17,13 +17,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Suites that come last, and fewer at a time: they count what is done in pauses of less than half
-/// a second, or want two sides to get their turns.
-const QUIET: &[&str] = &["hostile", "hot-path", "bench-smoke"];
+/// a second.
+const QUIET: &[&str] = &["hot-path", "bench-smoke"];
 
 /// Suites that come first, longest first: one that begins late would run when all others have
 /// ended.
 const LONG: &[&str] = &[
     "buffers",
+    "hostile",
     "banks",
     "caches",
     "clients",
