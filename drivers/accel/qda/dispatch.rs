@@ -169,7 +169,10 @@ impl Channel {
             patient,
         };
 
-        if self.dispatcher.submitted.load(Relaxed) >= MAX_SUBMITTED {
+        // Whoever adds one that is not counted yet looks for it here afterwards.
+        if self.dispatcher.waiting.load(Relaxed) == 0
+            || self.dispatcher.submitted.load(Relaxed) >= MAX_SUBMITTED
+        {
             return Ok(false);
         }
         let turns = &self.dispatcher.turns;

@@ -129,7 +129,7 @@ impl Queue {
             kept,
         } = completion;
 
-        if let Item::Sent(pending) = &kept {
+        if let (true, Item::Sent(pending)) = (self.process.identity.needs_sync, &kept) {
             if let Err(error) = invalidate(pending, None) {
                 self.put_back(slot, kept);
                 return Err(error);
