@@ -100,6 +100,60 @@ TEST_F(poll, results_are_right)
 	qda_buf_free(&buf);
 }
 
+/* Bytes that the bank of a file maps, or -errno. */
+static long long mapped_bytes(int fd)
+{
+	static struct simdsp_range ranges[512];
+	int count = simdsp_mappings("cdsp", qda_fdinfo(fd, "qda-bank"), ranges, 512);
+	long long bytes = 0;
+
+	for (int i = 0; i < count; i++)
+		bytes += ranges[i].len;
+	return count < 0 ? count : bytes;
+}
+
+/* Has the DSP read a buffer. Return: 0, a status or -errno. */
+static int read_buffer(int fd, __u32 handle, const struct qda_buf *buf)
+{
+	struct drm_qda_invoke_arg args[2];
+	__u64 sum = 0;
+
+	args[0] = qda_ref(buf, 0, buf->size);
+	args[1] = qda_inline(&sum, sizeof(sum));
+	return qda_invoke(fd, handle, QDA_SCALARS(SIMDSP_CHECKSUM, 1, 1), args);
+}
+
+/*
+ * The DSP answers after the results are there, and has the buffer until then. When it has, a handle
+ * that is closed takes the mapping with it, without another call of the process.
+ */
+TEST_F(poll, closed_buffers_go)
+{
+	const size_t size = 1 << 20;
+	int other = qda_open("cdsp");
+	long long before;
+	struct qda_buf buf;
+	__u32 handle;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, qda_create(other));
+	ASSERT_EQ(0, simdsp_open(other, &handle));
+	ASSERT_TRUE(echoes(self->fd, self->handle, 100));
+	before = mapped_bytes(self->fd);
+	ASSERT_LT(0, before);
+
+	for (int i = 0; i < 50; i++) {
+		ASSERT_EQ(0, qda_buf_new(self->fd, size, &buf));
+		ASSERT_EQ(0, read_buffer(self->fd, self->handle, &buf));
+		/* The kernel has heard what was sent before this. */
+		ASSERT_TRUE(simdsp_wait_stat("cdsp", "outstanding", 0, 5000));
+		ASSERT_TRUE(echoes(other, handle, 10));
+		qda_buf_free(&buf);
+		ASSERT_EQ(before, mapped_bytes(self->fd));
+	}
+	close(other);
+}
+
 TEST_F(poll, failures_are_answered)
 {
 	/* The poll word knows success only. */
