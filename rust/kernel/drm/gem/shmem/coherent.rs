@@ -12,6 +12,10 @@
 use super::{
     access::MappedList,
     block::Block,
+    pinned::{
+        self,
+        check_available, //
+    },
     prefault,
     Object, //
 };
@@ -38,7 +42,6 @@ use crate::{
     error::to_result,
     page::PAGE_SIZE,
     prelude::*,
-    sizes::SZ_1M,
     sync::{
         aref::ARef,
         Arc, //
@@ -327,7 +330,9 @@ impl<T: DriverObject> Object<T> {
         match unsafe { Self::memory_of(obj) } {
             Some(_) => 0,
             // SAFETY: As above.
-            None => unsafe { bindings::drm_gem_shmem_object_pin(obj) },
+            None => unsafe {
+                pinned::pin_locked(container_of!(obj, bindings::drm_gem_shmem_object, base))
+            },
         }
     }
 
@@ -444,42 +449,5 @@ impl<T: DriverObject> Object<T> {
             T::reclaim(obj);
             prepare()
         })
-    }
-}
-
-/// Size up to which an object's pages are just asked for, in bytes.
-const SMALL: usize = SZ_1M;
-
-/// Refuses to get the pages of a large object where there is not enough memory for them: to find
-/// out by trying would have processes killed.
-///
-/// # Errors
-///
-/// `ENOMEM`.
-///
-/// # Safety
-///
-/// `shmem` must be a valid shmem GEM object, whose reservation the caller does not hold.
-pub(super) unsafe fn check_available(shmem: *mut bindings::drm_gem_shmem_object) -> Result {
-    // SAFETY: `shmem` is valid, and its size does not change.
-    let size = unsafe { (*shmem).base.size };
-    if size <= SMALL {
-        return Ok(());
-    }
-    // SAFETY: `shmem` is valid, and thus is its reservation object, which guards the pages. If they
-    // come or go afterwards the answer is too pessimistic, or there is no harm done.
-    let has_pages = unsafe {
-        bindings::dma_resv_lock((*shmem).base.resv, core::ptr::null_mut());
-        let has_pages = !(*shmem).pages.is_null();
-        bindings::dma_resv_unlock((*shmem).base.resv);
-        has_pages
-    };
-
-    // SAFETY: It can be called at any time.
-    let available = unsafe { bindings::si_mem_available() };
-    if has_pages || size / PAGE_SIZE <= usize::try_from(available).unwrap_or(0) {
-        Ok(())
-    } else {
-        Err(ENOMEM)
     }
 }

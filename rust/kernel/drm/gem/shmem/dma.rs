@@ -18,10 +18,8 @@ use super::{
         MappedList, //
     },
     coherent::Memory,
-    table::{
-        PageTable,
-        PinnedPages, //
-    },
+    pinned::PinnedPages,
+    table::PageTable,
     DmaResvGuard,
     Object, //
 };

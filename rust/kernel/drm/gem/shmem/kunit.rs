@@ -224,7 +224,7 @@ mod tests {
         let shmem = obj.as_raw_shmem();
 
         // SAFETY: The object is valid, owns its pages, and is held by the caller.
-        let _pages = unsafe { table::PinnedPages::new(shmem) }?;
+        let _pages = unsafe { pinned::PinnedPages::new(shmem) }?;
         // SAFETY: The pages are pinned, and there is one at least.
         Ok(unsafe { bindings::folio_test_dirty(bindings::page_folio(*(*shmem).pages)) })
     }

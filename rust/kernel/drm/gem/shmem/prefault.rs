@@ -10,9 +10,12 @@
 //! Mappings by the DRM file are aligned, see `drm_gem_get_unmapped_area()`, those by a dma-buf are
 //! as `mmap()` happens to choose.
 
-use super::runs::{
-    runs,
-    Run, //
+use super::{
+    pinned::PinnedPages,
+    runs::{
+        runs,
+        Run, //
+    }, //
 };
 use crate::{
     bindings,
@@ -21,8 +24,7 @@ use crate::{
 };
 use core::{
     ffi::c_int,
-    ops::Range,
-    ptr, //
+    ops::Range, //
 };
 
 /// Whether one fault maps all of `run` at address `at`.
@@ -44,15 +46,20 @@ pub(super) unsafe extern "C" fn mmap_callback(
 ) -> c_int {
     // SAFETY: Per the safety requirements.
     unsafe {
-        let is_import = !(*obj).import_attach.is_null();
-        let ret = bindings::drm_gem_shmem_object_mmap(obj, vma);
+        // An import is mapped by its exporter, and `obj` may be gone then.
+        if !(*obj).import_attach.is_null() {
+            return bindings::drm_gem_shmem_object_mmap(obj, vma);
+        }
 
-        // An import is mapped by its exporter, and `obj` may be gone.
-        if ret == 0 && !is_import {
-            prefault(
-                container_of!(obj, bindings::drm_gem_shmem_object, base),
-                vma,
-            );
+        let shmem = container_of!(obj, bindings::drm_gem_shmem_object, base);
+        // The mapping has the pages for itself then.
+        let _pages = match PinnedPages::new(shmem) {
+            Ok(pages) => pages,
+            Err(error) => return error.to_errno(),
+        };
+        let ret = bindings::drm_gem_shmem_object_mmap(obj, vma);
+        if ret == 0 {
+            prefault(shmem, vma);
         }
         ret
     }
@@ -82,7 +89,6 @@ unsafe fn prefault(shmem: *mut bindings::drm_gem_shmem_object, vma: *mut binding
 
     let count = (end - start) >> PAGE_SHIFT;
     let mut at = start;
-    let mut entered = false;
     // SAFETY: The object has a page for each of the mapping.
     for run in unsafe { runs(pages, first..first + count) } {
         let size = run.count << PAGE_SHIFT;
@@ -94,19 +100,8 @@ unsafe fn prefault(shmem: *mut bindings::drm_gem_shmem_object, vma: *mut binding
             if ret != 0 {
                 break;
             }
-            entered = true;
         }
         at += size;
-    }
-
-    if entered {
-        // No fault will tell that pages have been written to.
-        // SAFETY: The object, and its lock, are valid.
-        unsafe {
-            bindings::dma_resv_lock((*shmem).base.resv, ptr::null_mut());
-            (*shmem).set_pages_mark_dirty_on_put(true);
-            bindings::dma_resv_unlock((*shmem).base.resv);
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The pages of an object as the DMA API takes them.
 
 use super::{
-    coherent::check_available,
+    pinned::PinnedPages,
     runs::{
         runs,
         Run, //
@@ -15,46 +15,6 @@ use crate::{
     page::PAGE_SIZE,
     prelude::*, //
 };
-use core::ptr;
-
-/// Keeps the pages of a shmem object in memory.
-pub(super) struct PinnedPages(pub(super) *mut bindings::drm_gem_shmem_object);
-
-impl PinnedPages {
-    /// # Safety
-    ///
-    /// `shmem` must be a valid shmem GEM object, and not an import, until after the returned value
-    /// is dropped.
-    pub(super) unsafe fn new(shmem: *mut bindings::drm_gem_shmem_object) -> Result<Self> {
-        // SAFETY: Per the safety requirements.
-        unsafe { check_available(shmem) }?;
-
-        // SAFETY: `shmem` is valid, and thus is its reservation object.
-        let ret = unsafe {
-            bindings::dma_resv_lock((*shmem).base.resv, ptr::null_mut());
-            let ret = bindings::drm_gem_shmem_pin_locked(shmem);
-            bindings::dma_resv_unlock((*shmem).base.resv);
-            ret
-        };
-        to_result(ret)?;
-
-        Ok(Self(shmem))
-    }
-}
-
-impl Drop for PinnedPages {
-    fn drop(&mut self) {
-        // SAFETY: The object is valid per the safety requirements of `new()`, which also pinned it.
-        unsafe {
-            bindings::dma_resv_lock((*self.0).base.resv, ptr::null_mut());
-            // A device may have written to them: they must not be taken for what can be dropped.
-            (*self.0).set_pages_mark_dirty_on_put(true);
-            bindings::drm_gem_shmem_unpin_locked(self.0);
-            bindings::dma_resv_unlock((*self.0).base.resv);
-        }
-    }
-}
-
 /// A scatter-gather table of a shmem object's pages.
 pub(super) struct PageTable {
     pub(super) table: bindings::sg_table,

@@ -162,17 +162,6 @@ struct client {
 	int (*act)(struct client *client);
 };
 
-/*
- * Pages that a buffer got before there were no more stay with it. The group has no memory for
- * anything until it is freed: a program does that first.
- */
-static int free_if(int ret, struct client *client, __u32 handle)
-{
-	if (ret)
-		qda_gem_close(client->fd, handle);
-	return ret;
-}
-
 static int create_buffer(struct client *client, __u64 size, __u32 flags)
 {
 	struct drm_qda_buffer_create args = { .size = size, .flags = flags };
@@ -184,7 +173,7 @@ static int create_buffer(struct client *client, __u64 size, __u32 flags)
 	/* This allocates the pages. */
 	if (!ret && mmap(NULL, size, PROT_READ, MAP_SHARED, client->fd, offset) == MAP_FAILED)
 		ret = -errno;
-	return free_if(ret, client, args.handle);
+	return ret;
 }
 
 static int create_small(struct client *client)
@@ -219,7 +208,7 @@ static int map_empty(struct client *client)
 	};
 
 	return create_empty(client, &map.handle) ?:
-	       free_if(qda_ioctl(client->fd, DRM_IOCTL_QDA_MAP, &map), client, map.handle);
+	       qda_ioctl(client->fd, DRM_IOCTL_QDA_MAP, &map);
 }
 
 static int map_heap(struct client *client)
@@ -245,7 +234,7 @@ static int call_with_empty(struct client *client)
 	struct drm_qda_call_arg args[2] = { { .length = BIG }, qda_bytes(&sum, sizeof(sum)) };
 
 	return create_empty(client, &args[0].handle) ?:
-	       free_if(call_with(client, SIMDSP_CHECKSUM, args), client, args[0].handle);
+	       call_with(client, SIMDSP_CHECKSUM, args);
 }
 
 static int call_with_input(struct client *client)
