@@ -148,16 +148,16 @@ impl Frames {
         }? Error)
     }
 
-    /// A frame for a call.
+    /// A frame for a call: `other`, if there is one.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn get(&self) -> Result<Frame> {
+    pub(crate) fn get(&self, other: Option<Frame>) -> Result<Frame> {
         self.recent.store(true, Relaxed);
-        let kept = self.kept.lock().pop();
+        let frame = other.or_else(|| self.kept.lock().pop());
 
-        kept.map_or_else(Frame::new, Ok)
+        frame.map_or_else(Frame::new, Ok)
     }
 
     /// Keeps the frame of a call that is over, if there is room. Returns whether there are more

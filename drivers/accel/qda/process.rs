@@ -241,10 +241,7 @@ impl Process {
     ///
     /// [`ENOMEM`].
     pub(crate) fn frame(&self) -> Result<Frame> {
-        match self.polled.frame() {
-            Some(frame) => Ok(frame),
-            None => self.frames.get(),
-        }
+        self.frames.get(self.polled.frame())
     }
 
     /// Keeps a call whose results its caller has, until it is answered.
