@@ -2,6 +2,7 @@
 /*
  * The examples of the documentation that are for /dev/fastrpc-*, on whatever driver has them.
  */
+#include <linux/dma-heap.h>
 #include <misc/fastrpc.h>
 
 #include "docs.h"
@@ -66,6 +67,23 @@ static int alloc(int fd, void **map)
 	return buf.fd;
 }
 
+/*
+ * For what the DSP process still has when its file is closed: fastrpc.ko frees its own buffers by
+ * their file, which is gone by then. Whether that is seen depends on what the kernel has made of
+ * the memory.
+ */
+static int alloc_from_heap(void **map)
+{
+	struct dma_heap_allocation_data data = { .len = SIZE, .fd_flags = O_RDWR | O_CLOEXEC };
+	int heap = open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC);
+
+	CHECK_EQ(0, ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data));
+	close(heap);
+	*map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, data.fd, 0);
+	CHECK(*map != MAP_FAILED);
+	return data.fd;
+}
+
 static void fastrpc_open(void)
 {
 #include "fastrpc-open.inc"
@@ -102,7 +120,7 @@ static void fastrpc_init_create_program(void)
 	int fd = open_node("cdsp"), dmabuf, length = 20000, siglen = 256;
 	void *program;
 
-	dmabuf = alloc(fd, &program);
+	dmabuf = alloc_from_heap(&program);
 	make_program(program, SIZE);
 #include "fastrpc-init-create-program.inc"
 	CHECK_EQ(1, simdsp_stat("cdsp", "user"));
@@ -200,7 +218,7 @@ static void fastrpc_mem_map(void)
 	size_t size = SIZE;
 	void *data;
 
-	dmabuf = alloc(fd, &data);
+	dmabuf = alloc_from_heap(&data);
 #include "fastrpc-mem-map.inc"
 	CHECK(map.vaddrout);
 	CHECK_EQ(0, simdsp_stat("cdsp", "maps"));
