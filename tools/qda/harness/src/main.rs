@@ -279,13 +279,14 @@ fn chosen(names: &[String], debug: bool) -> Result<Vec<&'static Suite>> {
     Ok(SUITES.iter().filter(wanted).collect())
 }
 
-/// Prints which kernels suites boot, a line each.
+/// Prints which kernels suites boot, a line each, in the order in which to build them: others may
+/// begin with what the normal one has built.
 fn kernels(names: &[String], debug: bool) -> Result<bool> {
     let mut kernels = Vec::new();
     for suite in chosen(names, debug)? {
         kernels.extend(suite.boots(debug).iter().map(|boot| boot.kernel));
     }
-    kernels.sort_unstable();
+    kernels.sort_unstable_by_key(|kernel| (*kernel != "normal", *kernel));
     kernels.dedup();
     for kernel in kernels {
         println!("{kernel}");
