@@ -137,8 +137,7 @@ impl Drop for Block {
 impl<T: DriverObject> Object<T> {
     /// Creates an object whose memory is one block of pages, which has to be small to be had.
     ///
-    /// It can be mapped by user space and exported as others, and be mapped for devices of the
-    /// driver that see the CPU's caches.
+    /// It can be mapped by user space and for devices, and be exported, as others.
     ///
     /// # Errors
     ///

@@ -163,9 +163,12 @@ impl Memory {
         self.has_pages
     }
 
-    /// Whether it is in the CPU's caches, which a device has to see.
-    pub(super) fn is_cached(&self) -> bool {
-        matches!(self.source, Source::Block(_))
+    /// The block that it is, if it is one: memory in the CPU's caches.
+    pub(super) fn block(&self) -> Option<&Block> {
+        match &self.source {
+            Source::Coherent(_) => None,
+            Source::Block(block) => Some(block),
+        }
     }
 
     /// The DMA address for devices that reach memory as the one does that it was allocated for.

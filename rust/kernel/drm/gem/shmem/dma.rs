@@ -256,7 +256,7 @@ struct Mapping {
 
 /// What was mapped; dropping it undoes the mapping.
 enum Backing {
-    /// Pages of the object itself.
+    /// Pages of the object itself, in the CPU's caches or write-combined.
     Pages {
         mapped: MappedPages, //
     },
@@ -301,39 +301,59 @@ impl Mapping {
         }
 
         if let Some(memory) = memory {
-            // SAFETY: `dev` is valid and bound per the safety requirements.
-            return unsafe { Self::of_memory(memory, dev, size) };
+            return match memory.block() {
+                // SAFETY: Per the safety requirements. The block is the object's.
+                Some(block) => unsafe {
+                    Self::of_pages(shmem, list, PageTable::of_block(block)?, dev, size)
+                },
+                // SAFETY: `dev` is valid and bound per the safety requirements.
+                None => unsafe { Self::of_memory(memory, dev, size) },
+            };
         }
 
         // SAFETY: `shmem` is valid per the safety requirements. The field is set when the object is
         // created and not changed afterwards.
         let import = unsafe { (*shmem).base.import_attach };
 
-        let (address, backing) = match NonNull::new(import) {
-            None => {
-                // SAFETY: Per the safety requirements; the object is not an import.
-                let mapped = unsafe { MappedPages::new(shmem, list, dev, size) }?;
-
-                (
-                    // SAFETY: The table is mapped.
-                    unsafe { contiguous_address(&mapped.table.table, size) }?,
-                    Backing::Pages { mapped },
-                )
-            }
+        match NonNull::new(import) {
+            // SAFETY: Per the safety requirements; the object is not an import.
+            None => unsafe {
+                Self::of_pages(shmem, list, PageTable::new(shmem, dev, size)?, dev, size)
+            },
             Some(import) => {
                 // SAFETY: The attachment, and its reference to the dma-buf, live as long as the
                 // object. The rest is up to the safety requirements.
                 let mapped = unsafe { MappedAttachment::new((*import.as_ptr()).dmabuf, dev) }?;
 
-                (
+                Ok(Self {
                     // SAFETY: The table is mapped, and valid until it is unmapped.
-                    unsafe { contiguous_address(mapped.table.as_ptr(), size) }?,
-                    Backing::DmaBuf { _mapped: mapped },
-                )
+                    address: unsafe { contiguous_address(mapped.table.as_ptr(), size) }?,
+                    backing: Backing::DmaBuf { _mapped: mapped },
+                })
             }
-        };
+        }
+    }
 
-        Ok(Self { address, backing })
+    /// Maps pages of `shmem`, of `size` bytes, for `dev`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`MappedPages::new()`].
+    unsafe fn of_pages(
+        shmem: *mut bindings::drm_gem_shmem_object,
+        list: &MappedList,
+        table: PageTable,
+        dev: *mut bindings::device,
+        size: usize,
+    ) -> Result<Self> {
+        // SAFETY: Per the safety requirements.
+        let mapped = unsafe { MappedPages::new(shmem, list, table, dev) }?;
+
+        Ok(Self {
+            // SAFETY: The table is mapped.
+            address: unsafe { contiguous_address(&mapped.table.table, size) }?,
+            backing: Backing::Pages { mapped },
+        })
     }
 
     /// Maps coherent memory of `size` bytes for `dev`.
@@ -342,10 +362,6 @@ impl Mapping {
     ///
     /// `dev` must be a valid and bound device until after the returned value is dropped.
     unsafe fn of_memory(memory: &Memory, dev: *mut bindings::device, size: usize) -> Result<Self> {
-        // SAFETY: `dev` is valid per the safety requirements.
-        if memory.is_cached() && unsafe { bindings::dma_dev_need_sync(dev) } {
-            return Err(EOPNOTSUPP);
-        }
         if memory.has_pages() {
             // SAFETY: Per the safety requirements.
             let mapped = unsafe { MappedTable::new(memory.table()?, dev) }?;
@@ -477,33 +493,33 @@ unsafe fn contiguous_address(table: *const bindings::sg_table, size: usize) -> R
     Ok(unsafe { bindings::sg_dma_address((*table).sgl) })
 }
 
-/// The pages of a shmem object, mapped for a device, which the object knows of.
+/// The pages of an object, mapped for a device, which the object knows of.
 struct MappedPages {
     table: PageTable,
     dev: *mut bindings::device,
+    shmem: *mut bindings::drm_gem_shmem_object,
     list: NonNull<MappedList>,
 }
 
 impl MappedPages {
     /// # Safety
     ///
-    /// - As for [`PageTable::new()`]; `list` must be the one of `shmem`.
+    /// - `shmem` must be valid until after the returned value is dropped, `list` the one of it, and
+    ///   `table` its pages.
     /// - `dev` must be a valid and bound device until after the returned value is dropped.
     unsafe fn new(
         shmem: *mut bindings::drm_gem_shmem_object,
         list: &MappedList,
+        mut table: PageTable,
         dev: *mut bindings::device,
-        size: usize,
     ) -> Result<Self> {
-        // SAFETY: Per the safety requirements.
-        let mut table = unsafe { PageTable::new(shmem, dev, size) }?;
-
         // SAFETY: `dev` is valid and bound per the safety requirements, and `table` is not mapped.
         to_result(unsafe { bindings::dma_map_sgtable(dev, &mut table.table, BIDIRECTIONAL, 0) })?;
 
         let mapped = Self {
             table,
             dev,
+            shmem,
             list: list.into(),
         };
         // SAFETY: The object is valid, and the list is the one of it. The entry is removed before
@@ -518,9 +534,7 @@ impl Drop for MappedPages {
         // SAFETY: The object, and its list, are valid per the safety requirements of `new()`. The
         // table was mapped for that device there.
         unsafe {
-            self.list
-                .as_ref()
-                .remove(self.table.pages.0, self.table.table.sgl);
+            self.list.as_ref().remove(self.shmem, self.table.table.sgl);
             bindings::dma_unmap_sgtable(
                 self.dev,
                 &mut self.table.table,

@@ -7,6 +7,7 @@ mod tests {
     use super::super::*;
     use crate::{
         bindings,
+        dma::DataDirection,
         dma_buf::DmaBuf,
         drm::{
             self,
@@ -261,11 +262,12 @@ mod tests {
             assert_eq!(obj.size(), pages * PAGE_SIZE);
             assert!(!obj.is_imported());
 
-            // Nobody would synchronise the caches.
-            // SAFETY: The device is valid.
-            let needs_sync = unsafe { bindings::dma_dev_need_sync((*bank).as_ref().as_raw()) };
-            let mapping = DmaMapping::new(obj.clone(), bank.clone());
-            assert_eq!(mapping.err(), needs_sync.then_some(EOPNOTSUPP));
+            // Whether or not the device sees the caches, as shmem.
+            let mapping = DmaMapping::new(obj.clone(), bank.clone())?;
+            mapping.sync_for_device(0..obj.size(), DataDirection::ToDevice);
+            mapping.sync_for_cpu(1..obj.size(), DataDirection::FromDevice);
+            obj.begin_cpu_access(DataDirection::FromDevice);
+            drop(mapping);
 
             // An importer has the exporter do it. It is contiguous.
             let file = obj.export()?;

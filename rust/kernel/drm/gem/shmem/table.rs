@@ -3,6 +3,7 @@
 //! The pages of an object as the DMA API takes them.
 
 use super::{
+    block::Block,
     pinned::PinnedPages,
     runs::{
         runs,
@@ -15,10 +16,12 @@ use crate::{
     page::PAGE_SIZE,
     prelude::*, //
 };
-/// A scatter-gather table of a shmem object's pages.
+
+/// A scatter-gather table of an object's pages.
 pub(super) struct PageTable {
     pub(super) table: bindings::sg_table,
-    pub(super) pages: PinnedPages,
+    /// Pages in shmem stay where they are.
+    _pages: Option<PinnedPages>,
 }
 
 impl PageTable {
@@ -75,7 +78,18 @@ impl PageTable {
             }
         });
 
-        Ok(Self { table, pages })
+        Ok(Self {
+            table,
+            _pages: Some(pages),
+        })
+    }
+
+    /// The table of a block, which must not be freed before it.
+    pub(super) fn of_block(block: &Block) -> Result<Self> {
+        Ok(Self {
+            table: block.table()?,
+            _pages: None,
+        })
     }
 }
 
