@@ -171,19 +171,30 @@ static long page_faults(void)
 	return usage.ru_minflt;
 }
 
-static void fill_pages(volatile __u8 *map, size_t size)
+static __u32 word(const __u8 *at)
+{
+	return __atomic_load_n((const __u32 *)at, __ATOMIC_RELAXED);
+}
+
+static void set_word(__u8 *at, __u32 value)
+{
+	__atomic_store_n((__u32 *)at, value, __ATOMIC_RELAXED);
+}
+
+static void fill_pages(__u8 *map, size_t size)
 {
 	for (size_t i = 0; i < size; i += qda_page_size())
-		map[i] = i / qda_page_size();
+		__atomic_store_n(&map[i], i / qda_page_size(), __ATOMIC_RELAXED);
 }
 
 /* How many pages do not have what fill_pages() writes; @faults: how many faults it took to see. */
-static long wrong_pages(const volatile __u8 *map, size_t size, long *faults)
+static long wrong_pages(const __u8 *map, size_t size, long *faults)
 {
 	long before = page_faults(), wrong = 0;
 
 	for (size_t i = 0; i < size; i += qda_page_size())
-		wrong += map[i] != (__u8)(i / qda_page_size());
+		wrong += __atomic_load_n(&map[i], __ATOMIC_RELAXED) !=
+			 (__u8)(i / qda_page_size());
 	*faults = page_faults() - before;
 	return wrong;
 }
@@ -200,13 +211,14 @@ static void *map_askew(int fd, size_t size)
 		return map;
 	at = ((uintptr_t)map + huge - 1) / huge * huge + qda_page_size();
 	munmap(map, room);
-	return mmap((void *)at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+	return mmap((void *)at, size, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 }
 
 /*
- * To look at a buffer takes a fault for a huge page, and none for what is not huge, or not aligned to
- * one: by the file of a dma-buf, mappings begin anywhere. A first write takes another where a CPU
- * does not note by itself that a page is dirty.
+ * To look at a buffer takes a fault for a huge page, and none for what is not huge, or not aligned
+ * to one: by the file of a dma-buf, mappings begin anywhere. A first write takes another where a
+ * CPU does not note by itself that a page is dirty.
  */
 TEST_F(gem, few_page_faults)
 {
@@ -255,20 +267,19 @@ TEST_F(gem, part_of_a_dma_buf)
 
 	ASSERT_LE(0, create(self->fd, size, 0, &buf));
 	for (size_t i = 0; i < size; i += page)
-		*(volatile __u32 *)(buf.map + i) = i;
+		set_word(buf.map + i, i);
 	fd = dmabuf_export(self->fd, buf.handle);
 	ASSERT_LE(0, fd);
-	for (size_t n = 0; n < sizeof(parts) / sizeof(parts[0]); n++) {
+	for (size_t n = 0; n < ARRAY_SIZE(parts); n++) {
 		size_t start = parts[n][0], length = parts[n][1];
-		volatile __u8 *view = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-					   start);
+		__u8 *view = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, start);
 
 		ASSERT_NE(MAP_FAILED, (void *)view);
 		for (size_t i = 0; i < length; i += page)
-			ASSERT_EQ(start + i, *(volatile __u32 *)(view + i));
-		*(volatile __u32 *)(view + length - 4) = n + 1;
-		EXPECT_EQ(n + 1, *(volatile __u32 *)(buf.map + start + length - 4));
-		EXPECT_EQ(0, munmap((void *)view, length));
+			ASSERT_EQ(start + i, word(view + i));
+		set_word(view + length - 4, n + 1);
+		EXPECT_EQ(n + 1, word(buf.map + start + length - 4));
+		EXPECT_EQ(0, munmap(view, length));
 	}
 	close(fd);
 	qda_buf_free(&buf);
