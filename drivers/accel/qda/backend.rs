@@ -3,8 +3,8 @@
 //! Where the memory of buffers comes from.
 //!
 //! A backend is one way to allocate it. [`allocate_for`] takes the first of the table that the
-//! client asked for, or, where it leaves the choice to us, the first that suits the DSP. What has no
-//! memory of the size leaves it to the next.
+//! client asked for, or, where it leaves the choice to us, the first that suits the DSP. What has
+//! no memory of the size leaves it to the next.
 //!
 //! To add one, write a file in `backend/` that implements [`Backend`] for a unit struct of the name
 //! `Source`, and add its name to the table, before those that it is to be preferred to.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Small buffers of pages that the CPU caches, each of them one block: what a file in tmpfs costs is
-//! more than its pages, and mapping one page for the DSP is as good as mapping many. For DSPs that
-//! see the caches.
+//! Small buffers of pages that the CPU caches, each of them one block: a file in tmpfs costs more
+//! than its pages, and mapping one page for the DSP is as good as mapping many. For DSPs that see
+//! the caches.
 
 use super::Backend;
 use crate::{

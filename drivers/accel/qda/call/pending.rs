@@ -164,8 +164,8 @@ impl<P: Load> Pending<P> {
         self.call.payload.lock().as_ref().map(f)
     }
 
-    /// Borrows the payload of a call that may not have ended: it must be given back, and stay, until
-    /// the answer. [`None`] as for [`Pending::collect`].
+    /// Borrows the payload of a call that may not have ended: it must be given back, and stay,
+    /// until the answer. [`None`] as for [`Pending::collect`].
     pub(crate) fn borrow(&self) -> Option<Borrowed<'_, P>> {
         let payload = self.call.payload.lock().take()?;
 

@@ -70,8 +70,8 @@ pub(super) struct Memory {
 }
 
 /// `vm_ops` of user mappings. All pages are mapped at once, and come back by faults if the mappings
-/// of the device are undone, as when it is unplugged. Memory of the DMA API does not: the device that
-/// it is from has gone.
+/// of the device are undone, as when it is unplugged. Memory of the DMA API does not: the device
+/// that it is from has gone.
 struct VmOps(bindings::vm_operations_struct);
 
 // SAFETY: It is never written to.
@@ -99,8 +99,8 @@ struct Head {
 ///
 /// For the memory manager, with a fault in a mapping that [`Memory::mmap()`] has made.
 unsafe extern "C" fn fault_callback(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-    // SAFETY: Per the safety requirements. The mapping holds its object, and an `Object` begins like
-    // a `Head`, whatever its type.
+    // SAFETY: Per the safety requirements. The mapping holds its object, and an `Object` begins
+    // like a `Head`, whatever its type.
     unsafe {
         let vma = (*vmf).__bindgen_anon_1.vma;
         let obj: *mut bindings::drm_gem_object = (*vma).vm_private_data.cast();

@@ -51,8 +51,8 @@ pub(super) unsafe fn check_available(shmem: *mut bindings::drm_gem_shmem_object)
     }
 }
 
-/// `drm_gem_shmem_pin_locked()`, and all or nothing: of a new object, what was allocated before there
-/// were no more pages goes at once. Else it stayed on the account of a memory control group that is
+/// `drm_gem_shmem_pin_locked()`, and all or nothing: of a new object, what was allocated before
+/// there were no more pages goes at once. Else it stayed charged to a memory control group that is
 /// full because of it, and in which the next page that anybody needs has a process killed.
 ///
 /// # Safety

@@ -38,8 +38,8 @@ fn faults_at_once(run: &Run, at: usize) -> bool {
 ///
 /// # Safety
 ///
-/// As for the DRM core: `obj` must be a valid shmem GEM object, and `vma` a mapping of it that is not
-/// in use yet, with the fake offset in its offset.
+/// As for the DRM core: `obj` must be a valid shmem GEM object, and `vma` a mapping of it that is
+/// not in use yet, with the fake offset in its offset.
 pub(super) unsafe extern "C" fn mmap_callback(
     obj: *mut bindings::drm_gem_object,
     vma: *mut bindings::vm_area_struct,
