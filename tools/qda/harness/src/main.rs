@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 use outcome::{Case, Outcome, Summary};
 use report::Reporter;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use steps::{Step, Steps};
@@ -68,6 +68,10 @@ enum Command {
         /// Leave the table of the steps to the run that this is a part of.
         #[arg(long)]
         part: bool,
+        /// Begin the suites that count what a guest does in short pauses only when this file
+        /// exists: other work has ended then.
+        #[arg(long, env = "QUIET_AFTER")]
+        quiet_after: Option<PathBuf>,
     },
     /// Run one suite; what `test` calls.
     #[command(hide = true)]
@@ -294,7 +298,13 @@ fn kernels(names: &[String], debug: bool) -> Result<bool> {
     Ok(true)
 }
 
-fn test(paths: &Paths, names: &[String], jobs: usize, part: bool) -> Result<bool> {
+fn test(
+    paths: &Paths,
+    names: &[String],
+    jobs: usize,
+    part: bool,
+    quiet_after: Option<&Path>,
+) -> Result<bool> {
     let suites = chosen(names, paths.debug)?;
     let results = paths.results();
     if paths.brief {
@@ -307,7 +317,7 @@ fn test(paths: &Paths, names: &[String], jobs: usize, part: bool) -> Result<bool
     }
     fs::create_dir_all(&results).with_context(|| format!("creating {}", results.display()))?;
     let summaries = Mutex::new(Vec::new());
-    pool::run(paths, &suites, jobs, &|summary| {
+    pool::run(paths, &suites, jobs, quiet_after, &|summary| {
         if let Err(error) = record(paths, summary) {
             eprintln!("error: {error:#}");
         }
@@ -479,10 +489,14 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Test {
-            suites, jobs, part, ..
+            suites,
+            jobs,
+            part,
+            quiet_after,
+            ..
         } => {
             let jobs = jobs.unwrap_or_else(|| default_jobs(paths.debug));
-            test(&paths, &suites, jobs, part)
+            test(&paths, &suites, jobs, part, quiet_after.as_deref())
         }
         Command::Suite { name, color, .. } => {
             chosen(&[name], paths.debug).and_then(|suites| run_suite(&paths, suites[0], color))

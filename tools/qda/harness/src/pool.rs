@@ -12,9 +12,11 @@ use crate::Paths;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Suites that come last, and fewer at a time: they count what is done in pauses of less than half
 /// a second.
@@ -157,8 +159,28 @@ impl Pool<'_> {
     }
 }
 
-/// Runs suites, `jobs` at a time, and hands each result to `done` as it comes.
-pub fn run(paths: &Paths, suites: &[&Suite], jobs: usize, done: &(dyn Fn(&Summary) + Sync)) {
+/// Waits until `file` exists, which says that other work on this machine has ended.
+fn wait_for(file: &Path) {
+    if !file.exists() {
+        println!(
+            "waiting for {} before the suites that count",
+            file.display()
+        );
+    }
+    while !file.exists() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Runs suites, `jobs` at a time, and hands each result to `done` as it comes. Those that want a
+/// quiet machine wait for `quiet_after`.
+pub fn run(
+    paths: &Paths,
+    suites: &[&Suite],
+    jobs: usize,
+    quiet_after: Option<&Path>,
+    done: &(dyn Fn(&Summary) + Sync),
+) {
     let pool = Pool {
         paths,
         order: Mutex::default(),
@@ -171,7 +193,10 @@ pub fn run(paths: &Paths, suites: &[&Suite], jobs: usize, done: &(dyn Fn(&Summar
         let place = LONG.iter().position(|name| *name == suite.name);
         place.unwrap_or(LONG.len())
     });
-    for (suites, jobs) in [(busy, jobs), (quiet, jobs / 2)] {
+    for (suites, jobs, after) in [(busy, jobs, None), (quiet, jobs / 2, quiet_after)] {
+        if let (Some(file), false) = (after, suites.is_empty()) {
+            wait_for(file);
+        }
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..jobs.max(1) {
