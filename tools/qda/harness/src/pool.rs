@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Suites that come last, and fewer at a time: they count what is done in pauses of less than half
+/// Suites that come last, one at a time: they count what is done in pauses of less than half
 /// a second.
 const QUIET: &[&str] = &["hot-path", "bench-smoke"];
 
@@ -193,7 +193,7 @@ pub fn run(
         let place = LONG.iter().position(|name| *name == suite.name);
         place.unwrap_or(LONG.len())
     });
-    for (suites, jobs, after) in [(busy, jobs, None), (quiet, jobs / 2, quiet_after)] {
+    for (suites, jobs, after) in [(busy, jobs, None), (quiet, 1, quiet_after)] {
         if let (Some(file), false) = (after, suites.is_empty()) {
             wait_for(file);
         }
