@@ -134,7 +134,9 @@ mod tests {
         }
     }
 
-    fn once(pages: usize) -> Result<(Arc<Once>, Pin<KBox<Registration<Once>>>)> {
+    type Registered = Pin<KBox<Registration<Once>>>;
+
+    fn once(pages: usize) -> Result<(Arc<Once>, Registered)> {
         let notifier = Arc::new(Once(Atomic::new(pages)), GFP_KERNEL)?;
         let registration = KBox::pin_init(Registration::new(notifier.clone()), GFP_KERNEL)?;
 
