@@ -2,9 +2,9 @@
 /*
  * The examples of the documentation that are for /dev/fastrpc-*, on whatever driver has them.
  */
-#include <linux/dma-heap.h>
 #include <misc/fastrpc.h>
 
+#include "dmabuf.h"
 #include "docs.h"
 
 #define SIZE	65536
@@ -74,14 +74,12 @@ static int alloc(int fd, void **map)
  */
 static int alloc_from_heap(void **map)
 {
-	struct dma_heap_allocation_data data = { .len = SIZE, .fd_flags = O_RDWR | O_CLOEXEC };
-	int heap = open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC);
+	int fd = dmabuf_heap(SIZE);
 
-	CHECK_EQ(0, ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data));
-	close(heap);
-	*map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, data.fd, 0);
+	CHECK(fd >= 0);
+	*map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(*map != MAP_FAILED);
-	return data.fd;
+	return fd;
 }
 
 static void fastrpc_open(void)
