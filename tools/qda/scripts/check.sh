@@ -22,6 +22,7 @@ mkdir -p "$logs"
 rm -f "$ended"
 "$make" --no-print-directory test-build DEBUG=0 SUITES= || exit 1
 
+say "the debug kernel is built meanwhile; its log is $log"
 # A process group of its own, so that it can be ended as a whole.
 set -m
 {
@@ -34,7 +35,7 @@ trap 'kill -- -$builder 2>/dev/null' EXIT
 trap 'exit 1' INT TERM
 
 QUIET_AFTER=$ended "$make" --no-print-directory test-run PART=1 DEBUG=0 SUITES= || status=1
-say "waiting for the debug kernel; its log is $log"
+# It has ended, if the suites have got as far as those that wait for it.
 wait "$builder"
 trap - EXIT
 "$make" --no-print-directory test PART=1 DEBUG=1 BRIEF=1 SUITES="$suites" || status=1
