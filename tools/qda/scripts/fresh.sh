@@ -78,13 +78,13 @@ for release; do
 	make_root
 	say "$release: the README's first line"
 	in_root 'apt-get update && apt-get install -y git make ca-certificates
-		git -c advice.detachedHead=false clone -q /qda.bundle /root/qda' \
+		git -c advice.detachedHead=false clone -q /qda.bundle /qda' \
 		>"$logs/fresh-$release.log" 2>&1 || {
 		tail -n 25 "$logs/fresh-$release.log" >&2
 		die "$release: it failed; the whole output is in $logs/fresh-$release.log"
 	}
 	say "$release: make $step"
-	in_root "cd /root/qda && make $step" 2>&1 | tee -a "$logs/fresh-$release.log"
+	in_root "cd /qda && make $step" 2>&1 | tee -a "$logs/fresh-$release.log"
 	[ "${PIPESTATUS[0]}" -eq 0 ] ||
 		die "$release: make $step failed; the chroot is $root"
 	rm -rf --one-file-system "$root"
